@@ -1,0 +1,165 @@
+"""Stable Diffusion: four networks' worth of parts in one dataclass, and the way through them.
+
+prompt -> ids -> context -> (noise -> less noise -> ... -> latents) -> picture. Every arrow is a
+method or a module you can call alone; `sample` and `__call__` only string them together.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .clip import TextEncoder
+from .guidance import guided
+from .runtime import generator
+from .samplers import Frame, sample
+from .schedule import Schedule
+from .tokenizer import Tokenizer
+from .unet import UNet
+from .vae import VAE
+
+Prompt = str | list[str]
+
+
+@dataclass
+class StableDiffusion:
+    """The parts of a latent diffusion model; `bf.load()` puts them together from files."""
+
+    tokenizer: Tokenizer
+    text_encoder: TextEncoder
+    unet: UNet
+    vae: VAE
+    schedule: Schedule
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.conv_out.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.conv_out.weight.dtype
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels that the model was trained on."""
+        return self.unet.config.sample_size * self.vae.config.factor
+
+    # ---- text ----------------------------------------------------------------------------------
+
+    def tokenize(self, prompt: Prompt) -> Tensor:
+        """A prompt or a list of B prompts -> ids [B, 77] on the model's device."""
+        return self.tokenizer(prompt).to(self.device)
+
+    @torch.no_grad()
+    def encode(self, prompt: Prompt) -> Tensor:
+        """A prompt or a list of B prompts -> context [B, 77, D]."""
+        return finite(self.text_encoder(self.tokenize(prompt)), "text encoder")
+
+    @cached_property
+    def known_tokens(self) -> Tensor:
+        """Which of the 49,408 tokens have a vector: bool. All of them in SD 1.x."""
+        return self.text_encoder.token_embedding.weight.detach().any(dim=1).cpu()
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words that the model never met in training, so that they do nothing in a prompt."""
+        return [
+            word
+            for word, ids in self.tokenizer.words(prompt)
+            if word.isalnum() and not self.known_tokens[ids].all()
+        ]
+
+    def warn_about(self, prompt: str) -> None:
+        """Warn of what in the prompt the model will not see: unknown words, a cut tail."""
+        if unknown := self.unknown_words(prompt):
+            words = ", ".join(dict.fromkeys(unknown))
+            warnings.warn(f"the model does not know these words: {words}", stacklevel=3)
+        if tail := self.tokenizer.cut_tail(prompt):
+            shown = tail if len(tail) <= 60 else tail[:57] + "..."
+            warnings.warn(
+                f"the prompt is longer than 75 tokens; the model does not see: {shown!r}",
+                stacklevel=3,
+            )
+
+    # ---- pictures ------------------------------------------------------------------------------
+
+    def noise(
+        self, seed: int | list[int] = 0, height: int | None = None, width: int | None = None
+    ) -> Tensor:
+        """The latents to start from [B, 4, height/8, width/8], one picture a seed.
+
+        Drawn in float32 on the CPU and then moved, so that a seed means the same on every device.
+        ValueError for sizes in pixels that are not multiples of 8.
+        """
+        height, width = height or self.image_size, width or self.image_size
+        factor = self.vae.config.factor
+        if height % factor or width % factor or min(height, width) < factor:
+            raise ValueError(
+                f"a picture of {width}x{height} pixels does not divide into latent cells of "
+                f"{factor}x{factor}; use positive multiples of {factor}, such as {self.image_size}."
+            )
+        shape = (1, self.unet.config.latent_channels, height // factor, width // factor)
+        seeds = [seed] if isinstance(seed, int) else seed
+        drawn = [torch.randn(shape, generator=generator(s)) for s in seeds]
+        return torch.cat(drawn).to(self.device, self.dtype)
+
+    def sample(
+        self,
+        prompt: Prompt,
+        *,
+        negative_prompt: str = "",
+        steps: int = 20,
+        guidance_scale: float = 7.5,
+        sampler: str = "ddim",
+        seed: int | list[int] = 0,
+        eta: float = 0.0,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> Iterator[Frame]:
+        """Denoise from pure noise to clean latents, one `Frame` a step (see samplers.py).
+
+        For a list of prompts give one seed each, or a single one that counts up from there. Each
+        picture is then the one that it would be alone, up to rounding.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, int) else seed
+        if not prompts or len(seeds) != len(prompts):
+            raise ValueError(
+                f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one prompt, and one "
+                "seed for each."
+            )
+        x = self.noise(seeds, height, width)
+        negative = self.encode(negative_prompt) if guidance_scale != 1 else None
+        predict_eps = guided(self.unet, self.encode(prompts), negative, guidance_scale)
+        random = generator(seeds[0] + 1)  # for samplers that draw noise; not that of x
+        return sample(predict_eps, x, self.schedule, sampler, steps, eta, random)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Scaled latents [B, 4, h, w] -> B pictures."""
+        return to_pil(finite(self.vae.decode(latents), "VAE decoder"))
+
+    def __call__(self, prompt: str, **options) -> Image.Image:
+        """One picture of the prompt; options as in `sample`. Warns of words it does not know."""
+        self.warn_about(prompt)
+        *_, last = self.sample(prompt, **options)
+        return self.decode(last.x)[0]
+
+
+def finite(x: Tensor, stage: str) -> Tensor:
+    """x itself; FloatingPointError, naming the stage, where it holds NaN or infinity."""
+    if not x.isfinite().all():
+        raise FloatingPointError(
+            f"the {stage} returned NaN or infinity. Half precision may have overflowed: load the "
+            "model with dtype=torch.float32; if that does not help, its weights are damaged."
+        )
+    return x
+
+
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """Images [B, 3, H, W] in [-1, 1] -> PIL pictures; what lies outside is clipped."""
+    pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return [Image.fromarray(p.permute(1, 2, 0).cpu().numpy()) for p in pixels]

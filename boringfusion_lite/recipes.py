@@ -1,0 +1,200 @@
+"""What the three networks of Tiny SD are trained on, and the loss of each."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .clip import CLIP, CLIPConfig, ImageConfig, TextConfig, TextEncoder, contrastive_loss
+from .dataset import Pictures, shuffled
+from .schedule import Schedule
+from .tokenizer import Tokenizer
+from .unet import UNet, UNetConfig
+from .vae import VAE, VAEConfig
+
+TINY_TEXT = TextConfig(width=128, layers=4, heads=4)
+TINY_CLIP = CLIPConfig(
+    text=TINY_TEXT,
+    image=ImageConfig(image_size=128, patch=16, width=128, layers=4, heads=4),
+    joint_width=128,
+)
+TINY_VAE = VAEConfig(sample_size=128, channels=(32, 64, 96, 96), blocks_per_level=1, groups=8)
+TINY_UNET = UNetConfig(
+    sample_size=16,
+    channels=(64, 128, 192),
+    attention=(True, True, False),
+    heads=(2, 4, 6),
+    blocks_per_level=1,
+    context_width=128,
+    groups=16,
+)
+
+
+def generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, the same whether or not the run was interrupted before."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def crop_around_things(images: Tensor, mask: Tensor, size: int, g: torch.Generator):
+    """One square per picture, centred near a pixel that belongs to a thing: [B, C, size, size]."""
+    full, out = images.shape[-1], []
+    for image, inside in zip(images, mask):
+        pixels = inside[0].nonzero()
+        centre = pixels[torch.randint(len(pixels), (), generator=g)]
+        jitter = torch.randint(-size // 3, size // 3 + 1, (2,), generator=g)
+        top, left = (centre + jitter - size // 2).clamp(0, full - size).tolist()
+        out.append(torch.cat([image, inside])[:, top : top + size, left : left + size])
+    squares = torch.stack(out)
+    return squares[:, :3], squares[:, 3:]
+
+
+@dataclass
+class VAELoss:
+    """Reconstruction (L1 + L2) and a small pull towards the unit Gaussian (KL).
+
+    Drawn things count five times as much as what surrounds them, later three times. For the first
+    60 % of the run the pictures are 64-pixel squares, which cost a quarter and teach nearly as
+    much: the network is convolutional.
+    """
+
+    vae: VAE
+    pictures: Pictures
+    device: torch.device
+    kl_weight: float = 1e-6
+    seed: int = 0
+
+    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
+        crops, g = progress < 0.6, generator(self.seed, step)
+        batch = 24 if crops else 8
+        indices = shuffled(len(self.pictures), batch, step, self.seed)
+        images, mask = self.pictures.images(indices), self.pictures.thing_mask(indices)
+        if crops:
+            images, mask = crop_around_things(images, mask, 64, g)
+        images, mask = images.to(self.device), mask.to(self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            mean, logvar = self.vae.moments(images)
+            noise = torch.randn(mean.shape, generator=g).to(self.device)
+            z = mean + (logvar / 2).exp() * noise
+            output = self.vae.decoder(self.vae.post_quant(z)).float()
+        error, weight = output - images, 1 + (4 if crops else 2) * mask
+        reconstruction = (weight * (error.abs() + error.square())).mean() / weight.mean()
+        mean, logvar = mean.float(), logvar.float()
+        kl = (mean.square() + logvar.exp() - 1 - logvar).mean() / 2  # Kingma & Welling, app. B
+        return reconstruction + self.kl_weight * kl, batch
+
+
+@torch.no_grad()
+def standardise(vae: VAE, images: Tensor) -> float:
+    """Give all latent channels mean 0 and one common spread; returns 1 / spread.
+
+    The change is folded into the 1x1 convolutions after the encoder and before the decoder, so the
+    pictures stay what they are. The returned number is the scaling factor (Rombach et al. 2022,
+    appendix G: SD 1.x's 0.18215 was found the same way).
+    """
+    mean, _ = vae.moments(images)
+    shift, spread = mean.mean(dim=(0, 2, 3)), mean.std(dim=(0, 2, 3))
+    common = spread.square().mean().sqrt()
+    gain, channels = common / spread, len(spread)
+    vae.post_quant.bias += vae.post_quant.weight[:, :, 0, 0] @ shift
+    vae.post_quant.weight /= gain[None, :, None, None]
+    vae.quant.weight[:channels] *= gain[:, None, None, None]
+    vae.quant.bias[:channels] = (vae.quant.bias[:channels] - shift) * gain
+    vae.quant.bias[channels:] += 2 * gain.log()
+    return 1 / common.item()
+
+
+def keep_only(encoder: TextEncoder, ids: list[int]) -> None:
+    """Zero the token rows of every id that the toy world never says: such words do nothing."""
+    keep = torch.zeros(encoder.config.vocabulary, 1)
+    keep[ids] = 1
+    with torch.no_grad():
+        encoder.token_embedding.weight *= keep.to(encoder.token_embedding.weight.device)
+
+
+def cropped(ids: Tensor) -> Tensor:
+    """Cut the padding that no caption of the batch needs: the mask is causal, so nothing changes.
+
+    True for everything up to the first end token, which is all that the contrastive loss reads.
+    """
+    return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
+
+
+@dataclass
+class CLIPLoss:
+    """Pictures find their captions among those of the batch and among nearly right ones."""
+
+    clip: CLIP
+    pictures: Pictures
+    tokenizer: Tokenizer
+    device: torch.device
+    batch: int = 256
+    seed: int = 0
+
+    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
+        indices = shuffled(len(self.pictures), self.batch, step, self.seed)
+        captions = self.pictures.captions(indices, step)
+        wrong = self.pictures.swapped_captions(indices, step)
+        ids = cropped(self.tokenizer(captions + wrong)).to(self.device)
+        images = self.pictures.images(indices).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            texts = self.clip.embed_text(ids).float()
+            pictures = self.clip.embed_image(images).float()
+        logits = self.clip.similarity(pictures, texts)  #                [B, 2B]
+        true, near = logits.split(self.batch, dim=1)
+        hard = torch.cat([true, near.diagonal()[:, None]], dim=1)
+        target = torch.arange(self.batch, device=self.device)
+        loss = contrastive_loss(true) + F.cross_entropy(hard, target)
+        self.clip.logit_scale.data.clamp_(max=math.log(100))
+        return loss / 2, self.batch
+
+
+@torch.no_grad()
+def encode_all(vae: VAE, pictures: Pictures, device: torch.device) -> Tensor:
+    """The scaled latents of every picture, float16 [N, 4, h, w]: drawn once, encoded once."""
+    batches = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 64))
+    return torch.cat([vae.encode(pictures.images(b).to(device)).half().cpu() for b in batches])
+
+
+@dataclass
+class UNetLoss:
+    """Predict the noise in noisy latents from their caption; one caption in ten is left out.
+
+    A plain mean over timesteps gives the very noisy ones, which decide layout and colours, almost
+    no say. Weighting by 1 / alpha_bar (at most 100) makes the loss that of v-prediction
+    (Salimans & Ho 2022, section 4 and appendix D) while the network still predicts the noise.
+    """
+
+    unet: UNet
+    text_encoder: TextEncoder
+    latents: Tensor
+    pictures: Pictures
+    tokenizer: Tokenizer
+    schedule: Schedule
+    device: torch.device
+    batch: int = 32
+    train_text: bool = False
+    seed: int = 0
+
+    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
+        g, n = generator(self.seed, step), self.batch
+        indices = shuffled(len(self.pictures), n, step, self.seed)
+        drop = torch.rand(n, generator=g) < 0.1
+        captions = self.pictures.captions(indices, step)
+        captions = ["" if dropped else c for dropped, c in zip(drop, captions)]
+        x0 = self.latents[indices].float()
+        noise = torch.randn(x0.shape, generator=g)
+        t = ((torch.arange(n) + torch.rand(n, generator=g)) / n * len(self.schedule)).long()
+        x = self.schedule.add_noise(x0, noise, t).to(self.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        ids = self.tokenizer(captions).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            with torch.set_grad_enabled(self.train_text):
+                context = self.text_encoder(ids)
+            eps = self.unet(x, t.to(self.device), context).float()
+        weight = (1 / self.schedule.alphas_cumprod[t]).clamp(max=100).to(self.device)
+        error = (eps - noise.to(self.device)).square().mean(dim=(1, 2, 3))
+        return (weight * error).mean(), n

@@ -1,0 +1,150 @@
+"""How much noise there is at every timestep, and which timesteps a sampler visits.
+
+One table says it all: `alphas_cumprod`, or alpha_bar, the share of the variance that is still
+picture, from 0.999 at t = 0 to 0.005 at t = 999. Sigma and SNR are views of it. Notebook 03.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def linear_betas(n: int, start: float, end: float) -> Tensor:
+    """Noise added per timestep, growing evenly. -> float32 [n]."""
+    return torch.linspace(start, end, n, dtype=torch.float32)
+
+
+def scaled_linear_betas(n: int, start: float, end: float) -> Tensor:
+    """Roots of beta growing evenly. -> float32 [n]. Stable Diffusion's code calls it "linear"!"""
+    return torch.linspace(start**0.5, end**0.5, n, dtype=torch.float32) ** 2
+
+
+BETAS = {"linear": linear_betas, "scaled_linear": scaled_linear_betas}
+SPACINGS = ("leading", "trailing", "linspace")
+
+
+def sigma_of(alpha_bar):
+    """alpha_bar (float or tensor) -> noise per unit of picture, as in Karras et al. 2022."""
+    return ((1 - alpha_bar) / alpha_bar) ** 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A model's noise levels, in the words of `scheduler_config.json`; by default SD 1.x."""
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    timestep_spacing: str = "leading"
+    steps_offset: int = 1
+    set_alpha_to_one: bool = False  # is alpha_bar 1 "before t = 0", or still that of t = 0?
+    prediction_type: str = "epsilon"
+
+    def __post_init__(self):
+        _check_choice("beta_schedule", self.beta_schedule, BETAS)
+        _check_choice("timestep_spacing", self.timestep_spacing, SPACINGS)
+        _check_choice("prediction_type", self.prediction_type, ["epsilon"])
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(f"{self}: choose 0 < beta_start <= beta_end < 1.")
+
+    @classmethod
+    def linear(cls, beta_start: float = 1e-4, beta_end: float = 0.02, **fields) -> "Schedule":
+        """The schedule of the first DDPM paper, Ho et al. 2020, section 4."""
+        return cls(beta_start=beta_start, beta_end=beta_end, beta_schedule="linear", **fields)
+
+    @classmethod
+    def scaled_linear(cls, **fields) -> "Schedule":
+        """The schedule of Stable Diffusion 1.x, which the defaults are."""
+        return cls(**fields)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Schedule":
+        """The content of a `scheduler_config.json` -> Schedule.
+
+        Betas must be stated; any other missing key means Stable Diffusion 1.x. Keys about a
+        sampler are passed over. ValueError where the noise levels are not the ones betas give.
+        """
+        if missing := {"beta_start", "beta_end", "beta_schedule"} - config.keys():
+            raise ValueError(f"The scheduler config lacks {sorted(missing)}. Is it the right file?")
+        if changed := [k for k in ("trained_betas", "rescale_betas_zero_snr") if config.get(k)]:
+            raise ValueError(f"{changed} in the scheduler config: such noise is not supported.")
+        return cls(**{k: config[k] for k in cls.__dataclass_fields__ if k in config})
+
+    def to_config(self) -> dict:
+        """Schedule -> the content of a `scheduler_config.json` that diffusers opens as DDIM."""
+        return {"_class_name": "DDIMScheduler", "clip_sample": False, **asdict(self)}
+
+    @cached_property
+    def betas(self) -> Tensor:
+        """Share of the variance that each timestep replaces by noise. float32 [T], in (0, 1)."""
+        return BETAS[self.beta_schedule](self.num_train_timesteps, self.beta_start, self.beta_end)
+
+    @cached_property
+    def alphas_cumprod(self) -> Tensor:
+        """alpha_bar: the product of (1 - beta) up to t. float32 [T]. Ho et al. 2020, eq. 4."""
+        return torch.cumprod(1 - self.betas, dim=0)
+
+    @property
+    def final_alpha_cumprod(self) -> float:
+        """The alpha_bar at which DDIM ends: 1, or in SD 1.x that of t = 0 (0.99915)."""
+        return 1.0 if self.set_alpha_to_one else self.alphas_cumprod[0].item()
+
+    @property
+    def sigma(self) -> Tensor:
+        """`sigma_of` each timestep. float32 [T], rising from 0.03 to 14.6 in SD 1.x."""
+        return sigma_of(self.alphas_cumprod)
+
+    def snr(self, t: int | Tensor) -> Tensor:
+        """Signal-to-noise ratio a / (1 - a) = 1 / sigma^2, in the shape of t."""
+        return sigma_of(self._alpha_bar(t)) ** -2
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
+        """Jump from clean latents straight to timestep t, a draw of q(x_t | x_0).
+
+        x0, noise: one shape [B, ...]; t: int, scalar or [B], 0..T-1 -> x_t in the shape of x0.
+        ValueError where shapes do not fit or t is no timestep. Ho et al. 2020, eq. 4.
+        """
+        alpha_bar = self._alpha_bar(t).to(x0.device)
+        if noise.shape != x0.shape or alpha_bar.shape not in ((), x0.shape[:1]):
+            shapes = [list(part.shape) for part in (x0, noise, alpha_bar)]
+            raise ValueError(f"x0, noise, t have shapes {shapes}: give equal ones, and one t each.")
+        alpha_bar = alpha_bar.reshape(-1, *[1] * (x0.dim() - 1))  # [B, 1, 1, 1]
+        return alpha_bar.sqrt().to(x0.dtype) * x0 + (1 - alpha_bar).sqrt().to(x0.dtype) * noise
+
+    def timesteps(self, steps: int, spacing: str = "", offset: int | None = None) -> Tensor:
+        """The timesteps visited in `steps` steps. -> int64 [steps], falling.
+
+        Spacing and offset are the config's unless given. ValueError where steps is not in 1..T
+        or the spacing is unknown. Lin et al. 2023 (arXiv 2305.08891), table 2.
+        """
+        last, spacing = self.num_train_timesteps - 1, spacing or self.timestep_spacing
+        offset = self.steps_offset if offset is None else offset
+        _check_choice("spacing", spacing, SPACINGS)
+        if not isinstance(steps, Integral) or not 1 <= steps <= last + 1 or offset < 0:
+            raise ValueError(
+                f"steps = {steps}, offset = {offset}: use 1..{last + 1} and 0 or more."
+            )
+        if spacing == "leading":  # even strides up from the offset, which shrinks if it must
+            up = np.arange(steps) * ((last + 1) // steps)
+            t = (up + min(offset, last - up[-1]))[::-1]
+        elif spacing == "trailing":  # down from the noisiest; arange may round one too many
+            t = np.arange(last + 1, 0, -(last + 1) / steps)[:steps].round() - 1
+        else:  # both ends; a single step gets t = 0, the cleanest
+            t = np.linspace(0, last, steps).round()[::-1]
+        return torch.from_numpy(t.astype(np.int64))
+
+    def _alpha_bar(self, t: int | Tensor) -> Tensor:
+        t, last = torch.as_tensor(t), self.num_train_timesteps - 1
+        if t.is_floating_point() or (t < 0).any() or (t > last).any():
+            raise ValueError(f"t = {t.tolist()}: a timestep is a whole number from 0 to {last}.")
+        return self.alphas_cumprod.to(t.device)[t]
+
+
+def _check_choice(name: str, value: str, choices) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} {value!r} is not supported. Choose from: {', '.join(choices)}.")
