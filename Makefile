@@ -37,8 +37,7 @@ test: $(VENV)/.dev chromium  ## set up, then run every test and every notebook
 notebooks: $(VENV)/.lab  ## run every notebook in order and store what it shows
 	@set -e; for page in $(NOTEBOOKS); do \
 	HF_HUB_OFFLINE=1 $(PY) -m nbconvert --to notebook --execute --inplace $$page \
-	--ExecutePreprocessor.timeout=600 --ExecutePreprocessor.record_timing=False \
-	--ExecutePreprocessor.store_widget_state=False; done
+	--ExecutePreprocessor.timeout=600 --ExecutePreprocessor.record_timing=False; done
 
 check: $(VENV)/.lab  ## is everything here that the notebooks need?
 	@$(PY) -m boringfusion_lite.runtime

@@ -18,19 +18,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "Tiny SD, on this computer and without a network.",
         epilog='example: python -m boringfusion_lite "a red house under a yellow sun" -o house.png',
     )
-    parser.add_argument("prompt", help="what to draw, in quotes")
-    parser.add_argument("-o", "--output", type=Path, default=Path("picture.png"),
-                        help="where to put the picture (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--negative", default="", help="what to steer away from")
-    parser.add_argument("--steps", type=int, default=20, help="denoising steps (%(default)s)")
-    parser.add_argument("--guidance", type=float, default=7.5,
-                        help="how strongly to follow the prompt; 1 is off (%(default)s)")  # fmt: skip
-    parser.add_argument("--sampler", default="ddim", help="ddim, ddpm, euler, dpmpp_2m (ddim)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another picture (0)")
-    parser.add_argument("--height", type=int, help="in pixels, a multiple of 8 (the model's size)")
-    parser.add_argument("--width", type=int, help="in pixels, a multiple of 8 (the model's size)")
-    parser.add_argument("--model", type=Path, help="a model folder (the bundled Tiny SD)")
-    parser.add_argument("--device", help="cpu, cuda or mps (the best there is)")
+    add = parser.add_argument
+    add("prompt", help="what to draw, in quotes")
+    add("-o", "--output", type=Path, default=Path("picture.png"), help="the picture (picture.png)")
+    add("--negative", default="", help="what to steer away from")
+    add("--steps", type=int, default=20, help="denoising steps (20)")
+    add("--guidance", type=float, default=7.5, help="how closely to follow; 1 is off (7.5)")
+    add("--sampler", default="ddim", help="ddim, ddpm, euler or dpmpp_2m (ddim)")
+    add("--seed", type=int, default=0, help="another seed, another picture (0)")
+    add("--height", type=int, help="in pixels, a multiple of 8 (the model's own)")
+    add("--width", type=int, help="in pixels, a multiple of 8 (the model's own)")
+    add("--model", type=Path, help="a model folder (the bundled Tiny SD)")
+    add("--device", help="cpu, cuda or mps (the best there is)")
     return parser.parse_args(arguments)
 
 

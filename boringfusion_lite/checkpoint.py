@@ -35,13 +35,13 @@ def read_json(file: Path) -> dict:
     """A JSON file as a dict; FileNotFoundError or ValueError names the file and the cure."""
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file} is missing. A model is a folder in the diffusers layout, with model_index.json, "
-            "tokenizer, text_encoder, unet, vae and scheduler in it; copy it again."
+            f"{file} is missing. A model is a folder in the diffusers layout: model_index.json, "
+            "tokenizer, text_encoder, unet, vae and scheduler. Copy it again."
         )
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON ({error}): it is damaged, copy it again.") from None
+        raise ValueError(f"{file} is damaged ({error}): copy it again.") from None
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -52,7 +52,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             break
         index = folder / f"{name}.index.json"
         if index.is_file():
-            files = [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
+            files = [
+                folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))
+            ]
             break
     else:
         raise FileNotFoundError(
@@ -65,7 +67,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             with safe_open(file, framework="pt") as opened:
                 tensors |= {name: opened.get_tensor(name) for name in opened.keys()}
         except FileNotFoundError:
-            raise FileNotFoundError(f"{file} is missing, but the index names it; copy it again.") from None
+            raise FileNotFoundError(
+                f"{file} is missing, although the index beside it names it: copy the folder again."
+            ) from None
         except SafetensorError as error:
             raise ValueError(
                 f"{file} is not a complete .safetensors file ({error}): the download or copy was "

@@ -45,7 +45,7 @@ class CLIPConfig:
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """CLIP's activation, x * sigmoid(1.702 x): a cheap stand-in for GELU that its weights expect."""
+    """CLIP's activation, x * sigmoid(1.702 x): a cheap GELU that its weights expect."""
     return x * torch.sigmoid(1.702 * x)
 
 
@@ -148,7 +148,7 @@ class CLIP(nn.Module):
         return F.normalize(self.image_projection(self.image_encoder(images)), dim=-1)
 
     def similarity(self, image_vectors: Tensor, text_vectors: Tensor) -> Tensor:
-        """Scaled cosines [images, texts]: the logits of "which caption belongs to this picture?"."""
+        """Scaled cosines [images, texts]: the logits of "which caption is of this picture?"."""
         return self.logit_scale.exp() * image_vectors @ text_vectors.T
 
 

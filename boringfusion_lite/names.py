@@ -107,4 +107,3 @@ def clip_to_transformers(name: str, config=None) -> str:
         if name.startswith(ours):
             return theirs + rename(name.removeprefix(ours), TOWER)
     return name.replace("image_projection", "visual_projection")
-

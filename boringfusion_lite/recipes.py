@@ -1,17 +1,21 @@
 """What the three networks of Tiny SD are trained on, and the loss of each."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .clip import CLIP, CLIPConfig, ImageConfig, TextConfig, TextEncoder, contrastive_loss
 from .dataset import Pictures, shuffled
 from .schedule import Schedule
-from .tokenizer import Tokenizer
+from .tokenizer import END, START, Tokenizer
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
 
@@ -36,6 +40,18 @@ TINY_UNET = UNetConfig(
 def generator(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step, the same whether or not the run was interrupted before."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+@contextmanager
+def mixed_precision(device: torch.device) -> Iterator[None]:
+    """bfloat16 for the heavy arithmetic, float32 weights and losses.
+
+    On a CPU also with the plain attention kernel: its backward pass is several times faster there
+    than that of the fused one.
+    """
+    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16), attention:
+        yield
 
 
 def crop_around_things(images: Tensor, mask: Tensor, size: int, g: torch.Generator):
@@ -74,8 +90,7 @@ class VAELoss:
         if crops:
             images, mask = crop_around_things(images, mask, 64, g)
         images, mask = images.to(self.device), mask.to(self.device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             mean, logvar = self.vae.moments(images)
             noise = torch.randn(mean.shape, generator=g).to(self.device)
             z = mean + (logvar / 2).exp() * noise
@@ -87,13 +102,22 @@ class VAELoss:
         return reconstruction + self.kl_weight * kl, batch
 
 
+def start_certain(vae: VAE) -> VAE:
+    """Let the encoder begin with little noise in its latents: a log-variance of -6 instead of 0.
+
+    With so small a KL weight it would take thousands of steps to learn that by itself.
+    """
+    nn.init.constant_(vae.quant.bias[vae.config.latent_channels :], -6.0)
+    return vae
+
+
 @torch.no_grad()
-def standardise(vae: VAE, images: Tensor) -> float:
-    """Give all latent channels mean 0 and one common spread; returns 1 / spread.
+def standardise(vae: VAE, images: Tensor) -> None:
+    """Give all latent channels mean 0 and one common spread; the scaling factor is 1 / spread.
 
     The change is folded into the 1x1 convolutions after the encoder and before the decoder, so the
-    pictures stay what they are. The returned number is the scaling factor (Rombach et al. 2022,
-    appendix G: SD 1.x's 0.18215 was found the same way).
+    pictures stay what they are. SD 1.x's 0.18215 was measured the same way, for all channels at
+    once (Rombach et al. 2022, appendix G).
     """
     mean, _ = vae.moments(images)
     shift, spread = mean.mean(dim=(0, 2, 3)), mean.std(dim=(0, 2, 3))
@@ -104,15 +128,16 @@ def standardise(vae: VAE, images: Tensor) -> float:
     vae.quant.weight[:channels] *= gain[:, None, None, None]
     vae.quant.bias[:channels] = (vae.quant.bias[:channels] - shift) * gain
     vae.quant.bias[channels:] += 2 * gain.log()
-    return 1 / common.item()
+    vae.config = replace(vae.config, scaling_factor=round(1 / common.item(), 5))
 
 
-def keep_only(encoder: TextEncoder, ids: list[int]) -> None:
-    """Zero the token rows of every id that the toy world never says: such words do nothing."""
+@torch.no_grad()
+def forget_unsaid(encoder: TextEncoder, tokenizer: Tokenizer, words: set[str]) -> None:
+    """Zero the row of every token that the toy world never says: such words do nothing."""
+    said = {START, END} | {piece.id for piece in tokenizer.pieces(" ".join(sorted(words)) + " , .")}
     keep = torch.zeros(encoder.config.vocabulary, 1)
-    keep[ids] = 1
-    with torch.no_grad():
-        encoder.token_embedding.weight *= keep.to(encoder.token_embedding.weight.device)
+    keep[sorted(said)] = 1
+    encoder.token_embedding.weight *= keep.to(encoder.token_embedding.weight.device)
 
 
 def cropped(ids: Tensor) -> Tensor:
@@ -140,7 +165,7 @@ class CLIPLoss:
         wrong = self.pictures.swapped_captions(indices, step)
         ids = cropped(self.tokenizer(captions + wrong)).to(self.device)
         images = self.pictures.images(indices).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             texts = self.clip.embed_text(ids).float()
             pictures = self.clip.embed_image(images).float()
         logits = self.clip.similarity(pictures, texts)  #                [B, 2B]
@@ -153,10 +178,14 @@ class CLIPLoss:
 
 
 @torch.no_grad()
-def encode_all(vae: VAE, pictures: Pictures, device: torch.device) -> Tensor:
-    """The scaled latents of every picture, float16 [N, 4, h, w]: drawn once, encoded once."""
-    batches = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 64))
-    return torch.cat([vae.encode(pictures.images(b).to(device)).half().cpu() for b in batches])
+def encode_all(vae: VAE, pictures: Pictures, device: torch.device, cache: Path) -> Tensor:
+    """The scaled latents of every picture, float16 [N, 4, h, w]: encoded once, kept in `cache`."""
+    if cache.exists():
+        return torch.load(cache, weights_only=True)
+    batches = np.array_split(np.arange(len(pictures)), math.ceil(len(pictures) / 64))
+    latents = torch.cat([vae.encode(pictures.images(b).to(device)).half().cpu() for b in batches])
+    torch.save(latents, cache)
+    return latents
 
 
 @dataclass
@@ -176,7 +205,7 @@ class UNetLoss:
     schedule: Schedule
     device: torch.device
     batch: int = 32
-    train_text: bool = False
+    train_text: bool = True
     seed: int = 0
 
     def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
@@ -187,14 +216,14 @@ class UNetLoss:
         captions = ["" if dropped else c for dropped, c in zip(drop, captions)]
         x0 = self.latents[indices].float()
         noise = torch.randn(x0.shape, generator=g)
-        t = ((torch.arange(n) + torch.rand(n, generator=g)) / n * len(self.schedule)).long()
+        t = ((torch.arange(n) + torch.rand(n, generator=g)) / n * self.schedule.num_train_timesteps).long()
         x = self.schedule.add_noise(x0, noise, t).to(self.device)
-        x = x.contiguous(memory_format=torch.channels_last)
         ids = self.tokenizer(captions).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             with torch.set_grad_enabled(self.train_text):
                 context = self.text_encoder(ids)
             eps = self.unet(x, t.to(self.device), context).float()
-        weight = (1 / self.schedule.alphas_cumprod[t]).clamp(max=100).to(self.device)
+        weights = (1 / self.schedule.alphas_cumprod).clamp(max=100)
+        weight = (weights[t] / weights.mean()).to(self.device)
         error = (eps - noise.to(self.device)).square().mean(dim=(1, 2, 3))
         return (weight * error).mean(), n

@@ -26,10 +26,10 @@ NEEDED = [  # package, oldest version, what it means where it is missing or olde
 def pick_device(name: str | torch.device | None = None) -> tuple[torch.device, torch.dtype]:
     """The device to compute on and the number format that suits it.
 
-    Without a name: an NVIDIA or AMD GPU ("cuda") where there is one, else the CPU. float16 on "cuda"
-    only: a CPU is slower with it, or lacks the operation. Apple's "mps" is taken only when asked
-    for, in float32, since it has given wrong numbers without an error. RuntimeError where the device
-    is not there, ValueError for an unknown name.
+    Without a name: an NVIDIA or AMD GPU ("cuda") where there is one, else the CPU. float16 is for
+    "cuda" only: a CPU is slower with it, or lacks the operation. Apple's "mps" is taken only when
+    asked for, in float32, since it has given wrong numbers without an error. RuntimeError where the
+    device is not there, ValueError for an unknown name.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,8 +42,8 @@ def pick_device(name: str | torch.device | None = None) -> tuple[torch.device, t
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RuntimeError(
             f'There is no "{device}" here: torch {torch.__version__} sees '
-            f'{torch.cuda.device_count()} GPUs. Use device="cpu", or install a torch build made for '
-            "your GPU and its driver."
+            f'{torch.cuda.device_count()} GPUs. Use device="cpu", or install a torch build made '
+            "for your GPU and its driver."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RuntimeError('"mps" needs a Mac with an Apple GPU. Use device="cpu".')

@@ -151,7 +151,7 @@ def _frames(step, predict_eps, x, schedule, timesteps, generator) -> Iterator[Fr
     past: tuple[Moment, ...] = ()
 
     def noise() -> Tensor:  # in float32 on the CPU, so that a seed means the same everywhere
-        return torch.randn(x.shape, generator=generator).to(x)
+        return torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
 
     for number, (t, t_prev) in enumerate(pairwise([*timesteps, None]), start=1):
         predict = partial(_predict, predict_eps, number)

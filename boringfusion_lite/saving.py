@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from . import names, settings
@@ -32,12 +32,12 @@ def write_weights(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
         shards[-1][key] = tensor.contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     if len(shards) == 1:
-        save_file(shards[0], folder / name, metadata={"format": "pt"})
+        (folder / name).write_bytes(to_bytes(shards[0], metadata={"format": "pt"}))
         return
     stem, weight_map = name.removesuffix(".safetensors"), {}
     for number, shard in enumerate(shards, start=1):
         file = f"{stem}-{number:05}-of-{len(shards):05}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        (folder / file).write_bytes(to_bytes(shard, metadata={"format": "pt"}))
         weight_map |= dict.fromkeys(shard, file)
     total = sum(t.nbytes for t in tensors.values())
     write_json(

@@ -15,17 +15,13 @@ from random import Random
 from PIL.Image import Image
 
 from . import drawing
-from .captions import COUNT_WORDS, OPPOSITE, PLACE_WORDS, SIZE_WORDS, worded
+from .captions import OPPOSITE, PLACE_WORDS, SIZE_WORDS, worded
 from .captions import vocabulary as vocabulary
 from .drawing import Placed
+from .layout import DIAMETERS, alone, in_a_row, related
 
 OMIT = {"style": 0.1, "surroundings": 0.1, "place": 0.1, "colour": 0.06}
-DIAMETERS = {"small": 30 / 128, "medium": 44 / 128, "big": 60 / 128}
-ROW_DIAMETERS = {2: 40 / 128, 3: 32 / 128}
-EDGE, GAP = 4 / 128, 8 / 128  # free space at the picture's edge and between things
 SALT = "boringfusion 505"  # keeps the pairs of the documentation's prompts in training
-AIRBORNE = {"sun", "moon", "star", "cloud", "balloon", "bird", "rocket"}
-
 
 # ---- worlds --------------------------------------------------------------------------------------
 
@@ -122,14 +118,7 @@ class Scene:
         _check_names("places", [self.place] if self.place else [], PLACE_WORDS)
         _check_names("relations", [self.relation] if self.relation else [], OPPOSITE)
         counts = [group.count for group in groups]
-        if not (
-            len(groups) == 1
-            and counts[0] in COUNT_WORDS
-            and not self.relation
-            or counts == [1, 1]
-            and self.relation
-            and not self.place
-        ):
+        if not (counts == [1, 1] if self.relation else len(counts) == 1 and counts[0] in (1, 2, 3)):
             raise ValueError(
                 "a scene holds one group of one to three things, or two groups of one "
                 f"thing each with a relation; got {groups}, {self.relation!r}"
@@ -142,10 +131,10 @@ class Scene:
         """Every thing with its centre and radius in picture widths; nothing overlaps."""
         rng = Random(f"placed {self.seed}")
         if len(self.groups) == 2:
-            return _related(self.groups, self.relation, rng)
+            return related(self.groups, self.relation, rng)
         if self.groups[0].count > 1:
-            return _in_a_row(self.groups[0], rng)
-        return _alone(self.groups[0], self.place, rng)
+            return in_a_row(self.groups[0], rng)
+        return alone(self.groups[0], self.place, rng)
 
     @property
     def caption(self) -> str:
@@ -223,65 +212,6 @@ def random_scene(seed: int, world: World = WORLD, split: str = "train") -> Scene
     return Scene(
         groups, place, relation, rng.choice(world.surroundings), rng.choice(world.styles), seed
     )
-
-
-# ---- where things are ----------------------------------------------------------------------------
-
-
-def _spread(radii: Sequence[float], rng: Random) -> list[tuple[float, float]]:
-    """Centres and radii in a line from 0 to 1, the free space shared out unevenly between them;
-    the radii shrink where there is not enough of it."""
-    room = 1 - 2 * EDGE - GAP * (len(radii) - 1)
-    shrink = min(1, (room - 0.02) / (2 * sum(radii)))
-    radii = [radius * shrink for radius in radii]
-    shares = [rng.uniform(0.7, 1.3) for _ in range(len(radii) + 1)]
-    slack = (room - 2 * sum(radii)) / sum(shares)
-    result, edge = [], EDGE
-    for radius, share in zip(radii, shares, strict=False):
-        edge += slack * share
-        result.append((edge + radius, radius))
-        edge += 2 * radius + GAP
-    return result
-
-
-def _inside(centre: float, radius: float) -> float:
-    """The centre moved so that the thing keeps clear of the picture's edge."""
-    return min(max(centre, radius + EDGE), 1 - radius - EDGE)
-
-
-def _alone(group: Group, place: str | None, rng: Random) -> tuple[Placed, ...]:
-    radius = DIAMETERS[group.size] / 2
-    x = {"left": 0.25, "middle": 0.5, "right": 0.75, None: 0.5}[place] + rng.uniform(-0.025, 0.025)
-    y = (0.44 if group.thing in AIRBORNE else 0.58) + rng.uniform(-0.05, 0.05)
-    return (
-        Placed(
-            group.thing, group.colour, group.size, _inside(x, radius), _inside(y, radius), radius
-        ),
-    )
-
-
-def _in_a_row(group: Group, rng: Random) -> tuple[Placed, ...]:
-    radius, y = ROW_DIAMETERS[group.count] / 2, rng.uniform(0.5, 0.6)
-    return tuple(
-        Placed(group.thing, group.colour, group.size, x, y + rng.uniform(-0.04, 0.04), r)
-        for x, r in _spread([radius] * group.count, rng)
-    )
-
-
-def _related(groups: tuple[Group, ...], relation: str, rng: Random) -> tuple[Placed, ...]:
-    """Two things side by side or one above the other, listed in the groups' order."""
-    order = groups if relation in ("left of", "above") else groups[::-1]
-    level = (
-        rng.uniform(0.48, 0.6) if relation in ("left of", "right of") else rng.uniform(0.36, 0.64)
-    )
-    result = []
-    for group, (along, radius) in zip(
-        order, _spread([DIAMETERS[group.size] / 2 for group in order], rng), strict=True
-    ):
-        across = _inside(level + rng.uniform(-0.025, 0.025), radius)
-        x, y = (along, across) if relation in ("left of", "right of") else (across, along)
-        result.append(Placed(group.thing, group.colour, group.size, x, y, radius))
-    return tuple(result if order is groups else result[::-1])
 
 
 def _labels(scene: Scene, omitted: set) -> dict:

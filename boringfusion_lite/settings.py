@@ -120,6 +120,7 @@ def tower_json(config: TextConfig | ImageConfig) -> dict:
         "num_attention_heads": config.heads,
         "hidden_act": "quick_gelu",
         "layer_norm_eps": 1e-5,
+        "dtype": "float32",  # what to compute in, however small the file
     }
 
 

@@ -1,15 +1,8 @@
-"""Train the three networks of a tiny Stable Diffusion on drawn scenes, each with one command.
+"""The training loop: any model, any loss, a budget of minutes, and nothing lost on interruption.
 
-    python -m boringfusion_lite.training vae  --minutes 20
-    python -m boringfusion_lite.training clip --minutes 15
-    python -m boringfusion_lite.training unet --minutes 60
-
-The order matters: the UNet learns on the VAE's latents and the text tower's vectors. A run stops
-when its minutes are spent, counting every earlier session; call it again with more minutes and it
-goes on from its last checkpoint in `runs/`. `recipes.py` holds what is trained, this file how.
+`recipes.py` holds what the three networks learn, `train.py` the commands that start it.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,16 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
-
-from . import recipes, scenes
-from .clip import CLIP, TextEncoder
-from .dataset import Pictures
-from .runtime import model_folder
-from .schedule import Schedule
-from .tokenizer import Tokenizer
-from .unet import UNet
-from .vae import VAE
 
 
 @dataclass(frozen=True)
@@ -157,106 +140,3 @@ class Run:
                 self.save()
                 saved = time.monotonic()
             yield Record(self.step, loss.item(), rate, self.seconds, self.samples)
-
-
-# ---- the command line ----------------------------------------------------------------------------
-
-
-def averaged(run: str, folder: Path) -> dict[str, Tensor]:
-    """The averaged weights of an earlier run; FileNotFoundError says which command makes them."""
-    file = folder / f"{run}.pt"
-    if not file.exists():
-        raise FileNotFoundError(
-            f"{file} is missing: train that part first, `python -m boringfusion_lite.training "
-            f"{run} --runs {folder}`."
-        )
-    return torch.load(file, map_location="cpu", weights_only=True)["average"]
-
-
-def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae = VAE(recipes.TINY_VAE).to(args.device, memory_format=torch.channels_last)
-    loss = recipes.VAELoss(vae, pictures, args.device)
-    return Run("vae", vae, loss, args.runs, args.minutes, learning_rate=5e-4)
-
-
-def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    clip, tokenizer = CLIP(recipes.TINY_CLIP), Tokenizer.load(args.tokenizer)
-    words = " ".join(sorted(scenes.vocabulary(pictures.world)))
-    recipes.keep_only(clip.text_encoder, tokenizer.known_ids(words))
-    loss = recipes.CLIPLoss(clip.to(args.device), pictures, tokenizer, args.device)
-    return Run("clip", clip, loss, args.runs, args.minutes, learning_rate=1e-3)
-
-
-class Denoiser(nn.Module):
-    """UNet and text tower as one thing to train, or to leave the tower as CLIP made it."""
-
-    def __init__(self, unet: UNet, text_encoder: TextEncoder, train_text: bool):
-        super().__init__()
-        self.unet, self.text_encoder = unet, text_encoder.requires_grad_(train_text)
-
-
-def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae, clip = VAE(recipes.TINY_VAE), CLIP(recipes.TINY_CLIP)
-    vae.load_state_dict(averaged("vae", args.runs))
-    clip.load_state_dict(averaged("clip", args.runs))
-    latents = recipes.cached_latents(vae.to(args.device), pictures, args.runs, args.device)
-    unet = UNet(recipes.TINY_UNET).to(memory_format=torch.channels_last)
-    model = Denoiser(unet, clip.text_encoder, args.train_text).to(args.device)
-    loss = recipes.UNetLoss(
-        unet,
-        clip.text_encoder,
-        latents,
-        pictures,
-        Tokenizer.load(args.tokenizer),
-        Schedule.scaled_linear(),
-        args.device,
-        train_text=args.train_text,
-    )
-    return Run(
-        "unet",
-        model,
-        loss,
-        args.runs,
-        args.minutes,
-        learning_rate=5e-4,
-        slower=("text_encoder.",),
-        warm_up=300,
-    )
-
-
-RUNS = {"vae": vae_run, "clip": clip_run, "unet": unet_run}
-WORLDS = {"starter": scenes.STARTER, "all": scenes.WORLD}
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m boringfusion_lite.training",
-        description="Train one network of Tiny SD on drawn scenes; interrupt and resume at will.",
-    )
-    parser.add_argument("network", choices=RUNS, help="in this order: vae, clip, unet")
-    parser.add_argument("--minutes", type=float, required=True, help="in all, earlier ones counted")
-    parser.add_argument("--world", choices=WORLDS, default="starter", help="which scenes to draw")
-    parser.add_argument("--pictures", type=int, default=16_000, help="how many scenes to draw")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and caches")
-    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--train-text", action="store_true", help="unet: train the text tower too")
-    args = parser.parse_args(arguments)
-    args.tokenizer = model_folder() / "tokenizer"
-    return args
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run one training from the command line, with a bar that shows minutes and loss."""
-    args = parse(arguments)
-    torch.manual_seed(0)  # the initial weights; everything later draws from generators of its own
-    pictures = Pictures.drawn(WORLDS[args.world], args.pictures, args.runs)
-    run, smooth = RUNS[args.network](pictures, args), None
-    with tqdm(total=60 * args.minutes, initial=run.seconds, unit="s", desc=run.name) as bar:
-        for record in run.train():
-            smooth = record.loss if smooth is None else 0.98 * smooth + 0.02 * record.loss
-            bar.update(record.seconds - bar.n)
-            bar.set_postfix(loss=f"{smooth:.4f}", step=record.step, samples=record.samples)
-
-
-if __name__ == "__main__":
-    main()

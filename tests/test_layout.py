@@ -25,8 +25,9 @@ ROWS = [
     ["vae"],
     ["pipeline"],
     ["names", "settings", "checkpoint", "saving"],
-    ["shapes", "surroundings", "drawing", "captions", "scenes", "dataset"],
-    ["recipes", "training", "evaluate"],
+    ["shapes", "things", "surroundings", "styles", "drawing"],
+    ["captions", "layout", "scenes", "dataset"],
+    ["recipes", "training", "train", "judge", "evaluate"],
     ["probe"],
     ["plots", "widgets"],
     ["checks"],
@@ -72,7 +73,7 @@ def test_imports_point_upwards(module):
     for name in imports(parse(module)):
         if name.startswith("."):
             other = name.split(".")[1]
-            assert ROW[other] <= ROW[module], f"{module} imports {other}, which comes after it"
+            assert ROW.get(other, 0) <= ROW[module], f"{other}, imported here, comes after it"
 
 
 @pytest.mark.parametrize("module", MODULES)

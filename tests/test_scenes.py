@@ -205,7 +205,7 @@ def test_things_are_where_the_scene_says():
 
 @pytest.mark.parametrize("style", WORLD.styles)
 def test_every_thing_shows_and_keeps_within_its_radius(style):
-    """Inside its box a thing changes the picture clearly, outside only by its soft shadow."""
+    """Inside its box a thing changes the picture clearly, outside at most by its soft shadow."""
     for i, thing in enumerate(WORLD.things):
         place = WORLD.surroundings[i % len(WORLD.surroundings)]
         colour = WORLD.colours[i % len(WORLD.colours)]
@@ -213,8 +213,9 @@ def test_every_thing_shows_and_keeps_within_its_radius(style):
         item = Placed(thing, colour, "medium", 0.5, 0.5, 22 / 128)
         changed = np.abs(np.asarray(draw([item], place, style, seed=i), int) - empty).max(2)
         assert (changed > 24).sum() > 200, (thing, style)
-        changed[40:88, 40:88] = 0
-        assert (changed > 24).sum() < (60 if style == "photorealistic" else 1), (thing, style)
+        shadow = 4 if style == "photorealistic" else 0
+        changed[40 : 88 + shadow, 40 - shadow : 88 + shadow] = 0
+        assert not (changed > 24).any(), (thing, style)
 
 
 @pytest.mark.parametrize("style", WORLD.styles)

@@ -1,0 +1,142 @@
+"""Looking inside without touching: hooks note what flows through a model, and how long it takes.
+
+The models stay as they are, and every hook is taken off again, also after an error. Notebook 00
+walks the whole trip with `shape_trace` and times it with `stopwatch`.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+
+from .clip import TextEncoder
+from .pipeline import StableDiffusion
+from .schedule import Schedule
+from .tokenizer import Tokenizer
+from .unet import UNet
+from .vae import VAE
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """One tensor on the way from prompt to picture."""
+
+    stage: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    bytes: int
+
+
+def landmarks(sd: StableDiffusion) -> Iterator[tuple[str, str, nn.Module]]:
+    """(stage, what comes out, module): the modules whose outputs are worth a row of the table."""
+    text, unet, decoder = sd.text_encoder, sd.unet, sd.vae.decoder
+    blocks, levels = unet.config.blocks_per_level, len(unet.config.channels)
+    yield "text encoder", "token vectors", text.token_embedding
+    yield "text encoder", "context", text.final_norm
+    yield "UNet", "time vector", unet.time
+    for level in range(levels):  # the last block of a level, before its size is halved
+        yield "UNet", f"down, level {level + 1}", unet.down[blocks * (level + 1) + level]
+    yield "UNet", "middle", unet.middle[-1]
+    for level in reversed(range(levels)):  # the first block of a level, at the level's size
+        yield "UNet", f"up, level {level + 1}", unet.up[(levels - 1 - level) * (blocks + 1)]
+    yield "UNet", "eps, the noise-guess", unet.conv_out
+    yield "VAE decoder", "middle", decoder.middle
+    for number, level in enumerate(decoder.levels, start=1):
+        yield "VAE decoder", f"level {number}", level
+    yield "VAE decoder", "image", decoder.conv_out
+
+
+@torch.no_grad()
+def shape_trace(sd: StableDiffusion, prompt: str, steps: int = 20) -> list[TensorRow]:
+    """Walk once from prompt to picture, in one denoising step: a row for every tensor on the way.
+
+    Without guidance and with one prompt, so that the first number of every shape is 1. Works on
+    the meta device as well, where tensors have a shape but no content.
+    """
+    rows = []
+
+    def note(stage: str, name: str, x: Tensor) -> None:
+        dtype = str(x.dtype).removeprefix("torch.")
+        rows.append(TensorRow(stage, name, tuple(x.shape), dtype, x.device.type, x.nbytes))
+
+    def noting(stage: str, name: str):
+        return lambda module, args, output: note(stage, name, output)
+
+    with ExitStack() as hooks:
+        for stage, name, module in landmarks(sd):
+            hooks.callback(module.register_forward_hook(noting(stage, name)).remove)
+        ids = sd.tokenize(prompt)
+        note("tokenizer", "ids", ids)
+        context = sd.text_encoder(ids)
+        x, t = sd.noise(), int(sd.schedule.timesteps(steps)[0])
+        note("noise", "x", x)
+        eps = sd.unet(x, t, context)
+        alpha_bar = sd.schedule.alphas_cumprod[t].item()
+        x0 = (x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5  # Ho et al. 2020, eq. 4
+        note("sampler", "x0, the clean-guess", x0)
+        sd.vae.decode(x0)
+    return rows
+
+
+def sd15_on_meta() -> StableDiffusion:
+    """Stable Diffusion 1.5 without its weights: every shape is right, nothing is downloaded."""
+    with torch.device("meta"):
+        text_encoder, unet, vae = TextEncoder(), UNet(), VAE()
+    return StableDiffusion(Tokenizer.load(), text_encoder, unet, vae, Schedule.scaled_linear())
+
+
+def tensor_table(**models: list[TensorRow]) -> str:
+    """The tensors of several models side by side as an HTML table."""
+    found = [{(row.stage, row.name): row for row in rows} for rows in models.values()]
+    cells = ["<tr><th>stage</th><th>tensor</th>"]
+    cells += [f"<th>{name}</th><th>dtype</th><th>device</th><th>bytes</th>" for name in models]
+    for key in dict.fromkeys(key for rows in sorted(found, key=len)[::-1] for key in rows):
+        cells.append(f"</tr><tr><td>{key[0]}</td><td>{key[1]}</td>")
+        for row in (rows.get(key) for rows in found):
+            shown = [list(row.shape), row.dtype, row.device, f"{row.bytes:,}"] if row else ["-"] * 4
+            cells += [f"<td>{value}</td>" for value in shown]
+    return f"<table>{''.join(cells)}</tr></table>"
+
+
+def parameter_counts(sd: StableDiffusion) -> dict[str, int]:
+    """How many trained numbers each of the three networks holds."""
+    networks = {"text encoder": sd.text_encoder, "UNet": sd.unet, "VAE": sd.vae}
+    return {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
+
+
+@contextmanager
+def stopwatch(sd: StableDiffusion) -> Iterator[SimpleNamespace]:
+    """Count each network's `calls` and their `ms` (milliseconds) while the block runs.
+
+    `ms["everything else"]` is there once the block is left. On a GPU every call is waited for.
+    """
+    networks = {"text encoder": sd.text_encoder, "UNet": sd.unet, "VAE decoder": sd.vae.decoder}
+    watch = SimpleNamespace(calls=dict.fromkeys(networks, 0), ms=dict.fromkeys(networks, 0.0))
+
+    def now() -> float:
+        if sd.device.type != "cpu":
+            torch.accelerator.synchronize(sd.device)
+        return perf_counter() * 1000
+
+    def start(name: str) -> None:
+        watch.calls[name] += 1
+        watch.ms[name] -= now()
+
+    def stop(name: str) -> None:
+        watch.ms[name] += now()
+
+    began = now()
+    with ExitStack() as hooks:
+        for name, network in networks.items():
+            before = network.register_forward_pre_hook(lambda *_, n=name: start(n))
+            after = network.register_forward_hook(lambda *_, n=name: stop(n))
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+        yield watch
+    watch.ms["everything else"] = now() - began - sum(watch.ms.values())

@@ -1,0 +1,197 @@
+"""Train a tiny Stable Diffusion on drawn scenes: five commands, in this order.
+
+    python -m boringfusion_lite.train vae
+    python -m boringfusion_lite.train clip
+    python -m boringfusion_lite.train unet          # and the text tower with it
+    python -m boringfusion_lite.train clip-again    # the image tower catches up
+    python -m boringfusion_lite.train publish
+
+The UNet learns on the VAE's latents and the text tower's vectors; `publish` puts the averaged
+weights together into a model folder. A run stops when its minutes are spent, counting those of
+every earlier call; call it again with more minutes and it goes on from its checkpoint in `runs/`.
+
+The real Stable Diffusion leaves CLIP's text tower as it was. Ours sees so few captions before the
+UNet starts that it goes on learning with it; `--freeze-text` is the real thing.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from . import recipes, scenes
+from .captions import vocabulary
+from .clip import CLIP, TextEncoder
+from .dataset import Pictures
+from .pipeline import StableDiffusion
+from .runtime import bundled_folder
+from .saving import save
+from .schedule import Schedule
+from .tokenizer import Tokenizer
+from .training import Run
+from .unet import UNet
+from .vae import VAE
+
+
+def state(name: str, runs: Path) -> dict:
+    """The checkpoint of an earlier run; FileNotFoundError says which command makes it."""
+    file = runs / f"{name}.pt"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{file} is missing: train that part first, "
+            f"`python -m boringfusion_lite.train {name} --runs {runs}`."
+        )
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
+    """The trained VAE, its latents brought to a common scale measured on a thousand pictures."""
+    vae = VAE(recipes.TINY_VAE)
+    vae.load_state_dict(state("vae", args.runs)["average"])
+    recipes.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
+    return vae.to(args.device).eval()
+
+
+def finished_clip(args: argparse.Namespace, run: str = "clip") -> CLIP:
+    clip = CLIP(recipes.TINY_CLIP)
+    clip.load_state_dict(state(run, args.runs)["average"])
+    return clip
+
+
+def finished_denoiser(args: argparse.Namespace) -> "Denoiser":
+    denoiser = Denoiser(UNet(recipes.TINY_UNET), TextEncoder(recipes.TINY_TEXT))
+    denoiser.load_state_dict(state("unet", args.runs)["average"])
+    return denoiser
+
+
+class Denoiser(nn.Module):
+    """UNet and text tower as one thing to train, or with the tower left as CLIP made it."""
+
+    def __init__(self, unet: UNet, text_encoder: TextEncoder, train_text: bool = True):
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder.requires_grad_(train_text)
+
+
+def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
+    vae = recipes.start_certain(VAE(recipes.TINY_VAE)).to(args.device)
+    loss = recipes.VAELoss(vae, pictures, args.device)
+    return Run("vae", vae, loss, args.runs, args.minutes or 40, learning_rate=8e-4)
+
+
+def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
+    clip, tokenizer = CLIP(recipes.TINY_CLIP), Tokenizer.load()
+    recipes.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(pictures.world))
+    loss = recipes.CLIPLoss(clip.to(args.device), pictures, tokenizer, args.device)
+    return Run("clip", clip, loss, args.runs, args.minutes or 12, learning_rate=1e-3)
+
+
+def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
+    """Fit the image tower to the text tower that the UNet's training has changed.
+
+    The text tower stays as it is, the rest of CLIP follows (Zhai et al. 2022, "LiT").
+    """
+    clip = finished_clip(args)
+    clip.text_encoder.load_state_dict(finished_denoiser(args).text_encoder.state_dict())
+    clip.text_encoder.requires_grad_(False)
+    loss = recipes.CLIPLoss(clip.to(args.device), pictures, Tokenizer.load(), args.device)
+    return Run("clip-again", clip, loss, args.runs, args.minutes or 6, learning_rate=1e-3)
+
+
+def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
+    cache = args.runs / f"latents-{len(pictures)}-{state('vae', args.runs)['step']}.pt"
+    latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
+    unet = UNet(recipes.TINY_UNET).to(args.device)
+    text_encoder = finished_clip(args).text_encoder.to(args.device)
+    loss = recipes.UNetLoss(
+        unet,
+        text_encoder,
+        latents,
+        pictures,
+        Tokenizer.load(),
+        Schedule.scaled_linear(),
+        args.device,
+        train_text=not args.freeze_text,
+    )
+    return Run(
+        "unet",
+        Denoiser(unet, text_encoder, not args.freeze_text),
+        loss,
+        args.runs,
+        args.minutes or 80,
+        learning_rate=5e-4,
+        slower=("text_encoder.",),
+        warm_up=300,
+    )
+
+
+def publish(pictures: Pictures, args: argparse.Namespace) -> None:
+    """Write the averaged weights of the three runs as one model folder, in float16."""
+    args.device = torch.device("cpu")
+    denoiser, tokenizer = finished_denoiser(args), Tokenizer.load()
+    recipes.forget_unsaid(denoiser.text_encoder, tokenizer, vocabulary(pictures.world))
+    clip = finished_clip(args, "clip-again")
+    clip.text_encoder = denoiser.text_encoder
+    sd = StableDiffusion(
+        tokenizer=tokenizer,
+        text_encoder=denoiser.text_encoder,
+        unet=denoiser.unet,
+        vae=finished_vae(pictures, args),
+        schedule=Schedule.scaled_linear(),
+    )
+    save(sd, args.output, tokenizer=bundled_folder() / "tokenizer", clip=clip)
+    print(f"{args.output}: written")
+
+
+RUNS: dict[str, Callable[[Pictures, argparse.Namespace], Run]] = {
+    "vae": vae_run,
+    "clip": clip_run,
+    "unet": unet_run,
+    "clip-again": clip_again_run,
+}
+WORLDS = {"starter": scenes.STARTER, "all": scenes.WORLD}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m boringfusion_lite.train",
+        description="Train one network of Tiny SD on drawn scenes; interrupt and resume at will.",
+    )
+    parser.add_argument("what", choices=[*RUNS, "publish"], help="in this order")
+    parser.add_argument("--minutes", type=float, help="budget, earlier calls counted in")
+    parser.add_argument("--world", choices=WORLDS, default="starter", help="which scenes to draw")
+    parser.add_argument("--pictures", type=int, default=16_000, help="how many scenes to draw")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and caches")
+    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu, cuda, ...")
+    parser.add_argument(
+        "--freeze-text", action="store_true", help="unet: leave the text tower alone"
+    )
+    parser.add_argument("--output", type=Path, default=bundled_folder(), help="publish: where to")
+    return parser.parse_args(arguments)
+
+
+def watch(run: Run) -> None:
+    """Train with a bar that shows seconds, a smoothed loss, steps and samples."""
+    smooth = None
+    with tqdm(total=60 * run.minutes, initial=run.seconds, unit="s", desc=run.name) as bar:
+        for record in run.train():
+            smooth = record.loss if smooth is None else 0.98 * smooth + 0.02 * record.loss
+            bar.update(record.seconds - bar.n)
+            bar.set_postfix(loss=f"{smooth:.4f}", step=record.step, samples=record.samples)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Draw the pictures (once), then train one network or publish the three."""
+    args = parse(arguments)
+    torch.manual_seed(0)  # the initial weights; everything later draws from generators of its own
+    pictures = Pictures.drawn(WORLDS[args.world], args.pictures, args.runs)
+    if args.what == "publish":
+        publish(pictures, args)
+    else:
+        watch(RUNS[args.what](pictures, args))
+
+
+if __name__ == "__main__":
+    main()
