@@ -8,21 +8,27 @@ tokenizer -> clip -> schedule -> unet -> guidance -> samplers -> vae -> pipeline
 reads models from disk, `scenes` and `training` are where the bundled one comes from.
 """
 
-from .checkpoint import load, load_clip
-from .pipeline import StableDiffusion
-from .runtime import check_environment
-from .samplers import SAMPLERS, Frame, sample
-from .saving import save
-from .schedule import Schedule
+from importlib import import_module
 
-__all__ = [
-    "SAMPLERS",
-    "Frame",
-    "Schedule",
-    "StableDiffusion",
-    "check_environment",
-    "load",
-    "load_clip",
-    "sample",
-    "save",
-]
+HOMES = {  # public name -> its module, which is imported when the name is first used
+    "SAMPLERS": "samplers",
+    "Frame": "samplers",
+    "Schedule": "schedule",
+    "StableDiffusion": "pipeline",
+    "check_environment": "runtime",
+    "load": "checkpoint",
+    "load_clip": "checkpoint",
+    "sample": "samplers",
+    "save": "saving",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name: str):
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOMES])

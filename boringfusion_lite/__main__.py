@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,11 @@ def draw(args: argparse.Namespace) -> None:
         import boringfusion_lite as bf  # here, so that --help answers at once
 
         sd = bf.load(args.model, device=args.device)
-    sd.warn_about(args.prompt)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sd.warn_about(args.prompt)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
     with timed("text", seconds):
         frames = sd.sample(
             args.prompt,
@@ -65,13 +70,16 @@ def draw(args: argparse.Namespace) -> None:
             width=args.width,
         )
     with timed("denoise", seconds):
-        for frame in tqdm(frames, total=args.steps, desc="denoising", leave=False):
+        for frame in tqdm(frames, total=args.steps, desc="denoising", leave=False, disable=None):
             last = frame
     with timed("decode", seconds):
         picture = sd.decode(last.x)[0]
     partial = args.output.with_name(f".{args.output.name}")
-    picture.save(partial, format=args.output.suffix[1:].replace("jpg", "jpeg"))
-    os.replace(partial, args.output)
+    try:
+        picture.save(partial, format=args.output.suffix[1:].replace("jpg", "jpeg"))
+        os.replace(partial, args.output)
+    finally:
+        partial.unlink(missing_ok=True)
     times = "  ".join(f"{stage} {spent:.2f} s" for stage, spent in seconds.items())
     print(f"{args.output}: {picture.width}x{picture.height}  {times}")
 
@@ -82,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         draw(args)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0
 

@@ -14,6 +14,7 @@ nothing else may be there. Otherwise you get one error that names the difference
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,9 +40,24 @@ def read_json(file: Path) -> dict:
             "tokenizer, text_encoder, unet, vae and scheduler. Copy it again."
         )
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is damaged ({error}): copy it again.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds a {type(content).__name__}, not settings: copy it again.")
+    return content
+
+
+def read_settings(file: Path, reader: Callable[[dict], Any]):
+    """What `reader` makes of a JSON file; ValueError names the file and what it lacks."""
+    content = read_json(file)
+    try:
+        return reader(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file} lacks a setting, or one makes no sense ({type(error).__name__}: {error}). "
+            "Copy it again from the model that the weights beside it belong to."
+        ) from None
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -52,9 +68,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             break
         index = folder / f"{name}.index.json"
         if index.is_file():
-            files = [
-                folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))
-            ]
+            shards = read_settings(index, lambda content: set(content["weight_map"].values()))
+            files = [folder / shard for shard in sorted(shards)]
             break
     else:
         raise FileNotFoundError(
@@ -117,7 +132,7 @@ def without_buffers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_text_encoder(folder: Path) -> TextEncoder:
-    config = settings.text_config(read_json(folder / "config.json"))
+    config = read_settings(folder / "config.json", settings.text_config)
     with torch.device("meta"):
         model = TextEncoder(config)
     fill(model, without_buffers(read_weights(folder)), names.text_encoder_to_transformers, folder)
@@ -125,7 +140,7 @@ def load_text_encoder(folder: Path) -> TextEncoder:
 
 
 def load_unet(folder: Path) -> UNet:
-    config = settings.unet_config(read_json(folder / "config.json"))
+    config = read_settings(folder / "config.json", settings.unet_config)
     with torch.device("meta"):
         model = UNet(config)
     fill(model, read_weights(folder), lambda n: names.unet_to_diffusers(n, config), folder)
@@ -133,7 +148,7 @@ def load_unet(folder: Path) -> UNet:
 
 
 def load_vae(folder: Path) -> VAE:
-    config = settings.vae_config(read_json(folder / "config.json"))
+    config = read_settings(folder / "config.json", settings.vae_config)
     with torch.device("meta"):
         model = VAE(config)
     fill(model, read_weights(folder), lambda n: names.vae_to_diffusers(n, config), folder)
@@ -166,7 +181,9 @@ def load(
         text_encoder=load_text_encoder(folder / "text_encoder").to(**place).eval(),
         unet=load_unet(folder / "unet").to(**place).eval(),
         vae=load_vae(folder / "vae").to(**place).eval(),
-        schedule=Schedule.from_config(read_json(folder / "scheduler" / "scheduler_config.json")),
+        schedule=read_settings(
+            folder / "scheduler" / "scheduler_config.json", Schedule.from_config
+        ),
     )
 
 
@@ -177,7 +194,7 @@ def load_clip(path: str | Path | None = None) -> CLIP:
     folder without it: Stable Diffusion needs no image tower to make pictures.
     """
     folder = Path(path) if path is not None else model_folder()
-    config = settings.clip_config(read_json(folder / "clip" / "config.json"))
+    config = read_settings(folder / "clip" / "config.json", settings.clip_config)
     with torch.device("meta"):
         clip = CLIP(config)
     tensors = without_buffers(read_weights(folder / "text_encoder")) | read_weights(folder / "clip")

@@ -31,6 +31,8 @@ def render(index: int, world: World, split: str, size: int) -> tuple[np.ndarray,
 
 def shuffled(total: int, batch: int, step: int, seed: int) -> np.ndarray:
     """Indices [batch] of batch number `step` of an endless shuffle, the same on every machine."""
+    if total < batch:
+        raise ValueError(f"{total} pictures are too few for batches of {batch}: draw more.")
     per_epoch = total // batch
     order = np.random.default_rng([seed, step // per_epoch]).permutation(total)
     start = step % per_epoch * batch

@@ -45,6 +45,8 @@ GOALS = {  # for the first release, in the end
     ("pictures", "everything"): (0.55, 0.90),
     (SPLITS["held-out"], "everything"): (0.40, 0.85),
 }
+NOTES = """Chance: the same pictures held against other captions; for PSNR, against one colour.
+Every picture has a caption of its own; in a search among captions, a tie is a miss."""
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -249,13 +251,13 @@ def image_rows(sd: StableDiffusion, judge: Judge, n: int, **options) -> list[dic
 
 def trust(rows: list[dict]) -> str:
     """Whether the judge may be believed, in a sentence."""
-    own = [r for r in rows if r["part"] in JUDGED and r["score"] in ("thing", "colour")]
+    own = [one for one in rows if one["part"] in JUDGED and one["score"] in ("thing", "colour")]
     if not own:
         return "No judge was asked."
-    worst = min(r["value"] for r in own)
-    if worst < TRUSTED:
-        return f"The judge is right in only {100 * worst:.1f} %: its verdicts here mean nothing."
-    return f"The judge is right on at least {100 * worst:.1f} % of the things and colours it knows."
+    rate = f"{100 * min(one['value'] for one in own):.1f} % of things and of colours right"
+    if min(one["value"] for one in own) < TRUSTED:
+        return f"No judge: only {rate} ({TRUSTED:.0%} needed). Its verdicts mean nothing."
+    return f"The judge has at least {rate} ({TRUSTED:.0%} needed)."
 
 
 def shown(value: float | None, unit: str) -> str:
@@ -266,7 +268,7 @@ def shown(value: float | None, unit: str) -> str:
 def format_table(scores: dict) -> str:
     """What `evaluate` returned as aligned plain text, a paragraph a part."""
     head = "score", "95 % interval", "n", "chance", "first", "goal"
-    form = "{:42}{:>7}{:>17}{:>6}{:>9}{:>8}{:>8}"
+    form = "{:46}{:>7}{:>16}{:>6}{:>9}{:>7}{:>7}"
     lines = [form.format("", *head)]
     for part, rows in groupby(scores["rows"], key=lambda one: one["part"]):
         lines += ["", part]
@@ -276,14 +278,14 @@ def format_table(scores: dict) -> str:
             interval = " to ".join(shown(end, one["unit"]) for end in one["interval"] or [None])
             name = f"  {one['score']}, {one['unit']}"
             lines.append(form.format(name, value, interval, one["n"], *rest))
-    return "\n".join([*lines, "", scores["judge"]])
+    return "\n".join([*lines, "", scores["judge"], NOTES])
 
 
 def evaluate(
     folder: Path, parts: Sequence[str] = PARTS, images: int = 200, device=None, **options
 ) -> dict:
     """Score the model in a folder; options: `generate`'s. What `format_table` and JSON take."""
-    began, sd, judge, rows = time.monotonic(), load(folder, device=device), None, []
+    began, sd, rows = time.monotonic(), load(folder, device=device), []
     judge = load_judge(folder / "judge").to(sd.device)
     scenes = unseen_scenes(judge.world, "train", max(images, 256))
     if "image" in parts:
@@ -309,12 +311,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--images", type=int, default=200, help="scenes of each kind (%(default)s)")
     add("--steps", type=int, default=20, help="denoising steps (%(default)s)")
-    add(
-        "--guidance",
-        type=float,
-        default=7.5,
-        help="how strongly to follow the prompt (%(default)s)",
-    )
+    add("--guidance", type=float, default=7.5, help="strength of the prompt (%(default)s)")
     add("--sampler", default="ddim", help="how to denoise (%(default)s)")
     add("--seed", type=int, default=0, help="of the first picture (%(default)s)")
     add("--parts", default=",".join(PARTS), help="what to score (%(default)s)")
@@ -323,6 +320,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--output", type=Path, help="where to write (scores.json beside all parts of the model)")
     args = parser.parse_args(arguments)
     args.parts = args.parts.split(",")
+    if args.images < 1:
+        parser.error("--images must be at least 1")
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown parts {', '.join(sorted(unknown))}: use some of {', '.join(PARTS)}")
     return args

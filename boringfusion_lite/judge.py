@@ -21,15 +21,17 @@ from tqdm import tqdm
 from .blocks import ResBlock
 from .checkpoint import WEIGHTS, fill, load_vae, read_json, read_weights
 from .dataset import Pictures, shuffled
+from .layout import DIAMETERS
 from .recipes import generator, mixed_precision
 from .runtime import model_folder
 from .saving import renamed, write_json, write_weights
-from .scenes import DIAMETERS, Scene, World
+from .scenes import Scene, World
 from .train import WORLDS, finished_vae, watch
 from .training import Run
 from .vae import VAE
 
-FIRST_SCENE = 10_000_000  # the judge's own scenes begin here, far from those the models learn from
+SCENES = {"first": 10_000_000, "split": "all"}  # its own, far from those the models learn from
+SIZES = tuple(DIAMETERS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Evidence(NamedTuple):
 
     things: Tensor  # [B, things + 1, G, G]; the last channel means that there is none
     colours: Tensor  # [B, colours, G, G]
-    radius: Tensor  # [B, G, G] in cells, no logits
+    sizes: Tensor  # [B, 3, G, G]
     surroundings: Tensor  # [B, surroundings]
     styles: Tensor  # [B, styles]
 
@@ -81,7 +83,7 @@ class Judge(nn.Module):
             nn.GroupNorm(8, 2 * width),
             nn.SiLU(),
         )
-        self.in_a_cell = len(world.things) + 1, len(world.colours), 1
+        self.in_a_cell = len(world.things) + 1, len(world.colours), len(SIZES)
         self.in_all = len(world.surroundings), len(world.styles)
         self.cells = nn.Conv2d(2 * width, sum(self.in_a_cell), 1)
         self.whole = nn.Linear(2 * width, sum(self.in_all))
@@ -91,9 +93,8 @@ class Judge(nn.Module):
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
         features = self.layers(images)  #                                [B, 2 * width, G, G]
-        things, colours, radius = self.cells(features).split(self.in_a_cell, dim=1)
         whole = self.whole(features.mean(dim=(2, 3))).split(self.in_all, dim=1)
-        return Evidence(things, colours, radius[:, 0], *whole)
+        return Evidence(*self.cells(features).split(self.in_a_cell, dim=1), *whole)
 
     @torch.no_grad()
     def read(self, images: Tensor, threshold: float = 0.4) -> list[Reading]:
@@ -106,16 +107,15 @@ def decode(evidence: Evidence, world: World, threshold: float = 0.4) -> list[Rea
     """Put evidence into words. A thing is where its probability exceeds the threshold and those of
     all things in the cells around; what is too malformed for that counts as no thing."""
     sure, thing = evidence.things.softmax(dim=1)[:, :-1].max(dim=1)  #    [B, G, G]
-    colour, grid = evidence.colours.argmax(dim=1), sure.shape[-1]
-    reach = max(1, grid // 8)
+    colour, size, grid = evidence.colours.argmax(1), evidence.sizes.argmax(1), sure.shape[-1]
+    reach = grid // 8  # less than half of what lies between two things
     peak = sure == F.max_pool2d(sure, 2 * reach + 1, stride=1, padding=reach)
     found: list[list[Found]] = [[] for _ in sure]
-    for b, row, column in (peak & (sure > threshold)).nonzero().tolist():
-        at, diameter = (b, row, column), 2 * evidence.radius[b, row, column].item() / grid
-        size = min(DIAMETERS, key=lambda name: abs(DIAMETERS[name] - diameter))
-        names = world.things[thing[at]], world.colours[colour[at]], size
-        centre = (column + 0.5) / grid, (row + 0.5) / grid
-        found[b].append(Found(*names, *centre, sure[at].item()))
+    for at in (peak & (sure > threshold)).nonzero().tolist():
+        b, row, column = at = tuple(at)
+        names = world.things[thing[at]], world.colours[colour[at]], SIZES[size[at]]
+        x, y = (column + 0.5) / grid, (row + 0.5) / grid
+        found[b].append(Found(*names, x, y, sure[at].item()))
     things = [tuple(sorted(each, key=lambda one: -one.confidence)) for each in found]
     surroundings = [world.surroundings[i] for i in evidence.surroundings.argmax(dim=1)]
     styles = [world.styles[i] for i in evidence.styles.argmax(dim=1)]
@@ -124,63 +124,56 @@ def decode(evidence: Evidence, world: World, threshold: float = 0.4) -> list[Rea
 
 def save_judge(judge: Judge, folder: Path) -> None:
     """Write the settings, names of the world included, and the weights in half precision."""
-    config = {"size": judge.size, "width": judge.width, "world": asdict(judge.world)}
-    write_weights(folder, WEIGHTS[1], renamed(judge, str, torch.float16))
+    config = {"world": asdict(judge.world), "size": judge.size, "width": judge.width}
     write_json(folder / "config.json", config)
+    write_weights(folder, WEIGHTS[1], renamed(judge, str, torch.float16))
 
 
 def load_judge(folder: Path | None = None) -> Judge:
     """Tiny SD's judge or the one in a folder, in float32 on the CPU; errors as in `load`."""
-    folder = folder or model_folder() / "judge"
-    config = read_json(folder / "config.json")
-    world = World(**{kind: tuple(names) for kind, names in config["world"].items()})
+    config = read_json((folder := folder or model_folder() / "judge") / "config.json")
+    world = World(**{kind: tuple(names) for kind, names in config.pop("world").items()})
     with torch.device("meta"):
-        judge = Judge(world, config["size"], config["width"])
+        judge = Judge(world, **config)
     fill(judge, read_weights(folder), str, folder)
     return judge.float().eval()
-
-
-# ---- training ------------------------------------------------------------------------------------
 
 
 def truth(scenes: list[Scene], world: World, grid: int) -> tuple[Tensor, Evidence]:
     """How near each cell is to a thing's centre, [B, G, G], a Gaussian of height 1 and one cell
     wide, and what a perfect judge would say."""
-    axis = (torch.arange(grid) + 0.5) / grid
-    near, cells = torch.zeros(len(scenes), grid, grid), torch.zeros(len(scenes), 3, grid, grid)
+    axis, shape = (torch.arange(grid) + 0.5) / grid, (len(scenes), 3, grid, grid)
+    near, names = torch.zeros(shape)[:, 0], torch.zeros(shape, dtype=torch.long)
     for b, scene in enumerate(scenes):
         for one in scene.placed:
             distance = torch.hypot(axis - one.x, axis[:, None] - one.y) * grid
             mine = (-distance.square() / 2).exp()
-            names = world.things.index(one.thing), world.colours.index(one.colour)
-            facts = torch.tensor([*names, one.radius * grid])[:, None, None]
-            cells[b] = torch.where(mine > near[b], facts, cells[b])
+            size = min(SIZES, key=lambda name: abs(DIAMETERS[name] - 2 * one.radius))
+            name = world.things.index(one.thing), world.colours.index(one.colour), SIZES.index(size)
+            names[b] = torch.where(mine > near[b], torch.tensor(name)[:, None, None], names[b])
             near[b] = torch.maximum(near[b], mine)
-    surroundings = [world.surroundings.index(scene.surroundings) for scene in scenes]
-    whole = torch.tensor([surroundings, [world.styles.index(scene.style) for scene in scenes]])
-    things, colours, radius = cells.unbind(dim=1)
-    return near, Evidence(things.long(), colours.long(), radius, *whole)
+    surroundings = torch.tensor([world.surroundings.index(scene.surroundings) for scene in scenes])
+    styles = torch.tensor([world.styles.index(scene.style) for scene in scenes])
+    return near, Evidence(*names.unbind(dim=1), surroundings, styles)
 
 
 def judge_loss(said: Evidence, near: Tensor, true: Evidence) -> Tensor:
-    """Cross-entropies, and the error of the radius in cells. The cell at a centre is to name its
-    thing, one far away to say "none", those between to share out their probability."""
+    """The sum of five cross-entropies. The cell at a centre is to name its thing, one far away to
+    say "none", those between to share out their probability."""
     log_things = said.things.log_softmax(dim=1)
     named = log_things.gather(1, true.things[:, None])[:, 0]
     thing = -near * named - (1 - near) * log_things[:, -1]
-    colour = F.cross_entropy(said.colours, true.colours, reduction="none")
-    radius = (said.radius - true.radius).abs()
-    local = (thing + near * (colour + radius)).sum() / near.sum()
-    whole = F.cross_entropy(said.surroundings, true.surroundings)
-    return local + whole + F.cross_entropy(said.styles, true.styles)
+    local = sum(F.cross_entropy(a, b, reduction="none") for a, b in zip(said[1:3], true[1:3]))
+    whole = sum(F.cross_entropy(a, b) for a, b in zip(said[3:], true[3:]))
+    return (thing + near * local).sum() / near.sum() + whole
 
 
 def disturbed(images: Tensor, g: torch.Generator) -> Tensor:
     """Images [B, 3, H, W], each a bit brighter or darker, blurred and noisy, by its own share."""
     gain, shift, blur, noise = torch.rand(4, len(images), 1, 1, 1, generator=g)
     images = torch.lerp(images, F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), blur)
-    images = images * (0.92 + 0.16 * gain) + 0.16 * (shift - 0.5)
-    return images + 0.08 * noise * torch.randn(images.shape, generator=g)
+    grain = 0.08 * noise * torch.randn(images.shape, generator=g)
+    return images * (0.92 + 0.16 * gain) + 0.16 * (shift - 0.5) + grain
 
 
 @dataclass
@@ -199,10 +192,10 @@ class JudgeLoss:
             indices = shuffled(len(pictures), each, step, self.seed)
             images.append(pictures.images(indices))
             scenes += map(pictures.scene, indices)
-        pixels = disturbed(torch.cat(images), generator(self.seed, step)).to(self.device)
+        pixels = disturbed(torch.cat(images), generator(self.seed, step))
         near, true = truth(scenes, self.judge.world, self.judge.size // 8)
         with mixed_precision(self.device):
-            said = self.judge(pixels.contiguous(memory_format=torch.channels_last))
+            said = self.judge(pixels.to(self.device, memory_format=torch.channels_last))
         said = Evidence(*(logits.float() for logits in said))
         true = Evidence(*(indices.to(self.device) for indices in true))
         return judge_loss(said, near.to(self.device), true), len(scenes)
@@ -222,8 +215,8 @@ def through(vae: VAE, images: Tensor) -> Tensor:
 
 def reconstructed(vae: VAE, pictures: Pictures, count: int) -> Pictures:
     """The first `count` pictures as they come back from the VAE."""
-    images = through(vae, pictures.images(np.arange(count)))
-    pixels = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    pixels = (through(vae, pictures.images(np.arange(count))) + 1).mul(127.5).round().byte()
+    pixels = pixels.permute(0, 2, 3, 1).numpy()
     return replace(pictures, pixels=pixels, places=pictures.places[:count])
 
 
@@ -231,7 +224,7 @@ def judge_run(sources: list[Pictures], folder: Path, minutes: float, device="cpu
     """A training run of a new judge, of the given size and width, on pictures of each source."""
     judge = Judge(sources[0].world, **shape).to(device, memory_format=torch.channels_last)
     loss = JudgeLoss(judge, sources, torch.device(device))
-    return Run("judge", judge, loss, folder, minutes, learning_rate=2e-3)
+    return Run("judge", judge, loss, folder, minutes, learning_rate=3e-3)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -244,15 +237,13 @@ def main(arguments: list[str] | None = None) -> None:
     add("--copies", type=int, default=3_000, help="how many through the VAE too (%(default)s)")
     add("--runs", type=Path, default=Path("runs"), help="checkpoints and caches (%(default)s)")
     add("--device", type=torch.device, default="cpu", help="cpu, cuda, ... (%(default)s)")
-    args, options = parser.parse_args(arguments), {"first": FIRST_SCENE, "split": "all"}
+    args = parser.parse_args(arguments)
     torch.manual_seed(0)  # the initial weights
-    sources = [Pictures.drawn(WORLDS[args.world], args.pictures, args.runs, **options)]
-    if args.copies:
-        folder = model_folder() / "vae"
-        vae = load_vae(folder).float() if folder.is_dir() else finished_vae(sources[0], args)
-        sources.append(reconstructed(vae.to(args.device).eval(), sources[0], args.copies))
-    run = judge_run(sources, args.runs, args.minutes, device=args.device)
-    watch(run)
+    sources = [Pictures.drawn(WORLDS[args.world], args.pictures, args.runs, **SCENES)]
+    folder = model_folder() / "vae"
+    vae = load_vae(folder).float() if folder.is_dir() else finished_vae(sources[0], args)
+    sources.append(reconstructed(vae.to(args.device).eval(), sources[0], args.copies))
+    watch(run := judge_run(sources, args.runs, args.minutes, device=args.device))
     run.model.load_state_dict(run.average.weights)
     save_judge(run.model, model_folder() / "judge")
 

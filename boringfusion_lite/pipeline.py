@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import torch
 from PIL import Image
@@ -94,7 +95,12 @@ class StableDiffusion:
         Drawn in float32 on the CPU and then moved, so that a seed means the same on every device.
         ValueError for sizes in pixels that are not multiples of 8.
         """
-        height, width = height or self.image_size, width or self.image_size
+        seeds = [seed] if isinstance(seed, Integral) else seed
+        return self._noise([generator(s) for s in seeds], height, width)
+
+    def _noise(self, generators: list, height: int | None, width: int | None) -> Tensor:
+        height = self.image_size if height is None else height
+        width = self.image_size if width is None else width
         factor = self.vae.config.factor
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(
@@ -102,8 +108,7 @@ class StableDiffusion:
                 f"{factor}x{factor}; use positive multiples of {factor}, such as {self.image_size}."
             )
         shape = (1, self.unet.config.latent_channels, height // factor, width // factor)
-        seeds = [seed] if isinstance(seed, int) else seed
-        drawn = [torch.randn(shape, generator=generator(s)) for s in seeds]
+        drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
         return torch.cat(drawn).to(self.device, self.dtype)
 
     def sample(
@@ -125,17 +130,17 @@ class StableDiffusion:
         picture is then the one that it would be alone, up to rounding.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, int) else seed
+        seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, Integral) else seed
         if not prompts or len(seeds) != len(prompts):
             raise ValueError(
                 f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one prompt, and one "
                 "seed for each."
             )
-        x = self.noise(seeds, height, width)
+        generators = [generator(s) for s in seeds]  # they draw x, and later noise after it
+        x = self._noise(generators, height, width)
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
         predict_eps = guided(self.unet, self.encode(prompts), negative, guidance_scale)
-        random = generator(seeds[0] + 1)  # for samplers that draw noise; not that of x
-        return sample(predict_eps, x, self.schedule, sampler, steps, eta, random)
+        return sample(predict_eps, x, self.schedule, sampler, steps, eta, generators)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image.Image]:

@@ -111,6 +111,22 @@ def start_certain(vae: VAE) -> VAE:
     return vae
 
 
+def start_silent(unet: UNet) -> UNet:
+    """Let every block begin by adding nothing, and the whole by predicting no noise at all.
+
+    Zeros in the last layer of each residual branch, as Stable Diffusion was trained from
+    (Dhariwal & Nichol 2021's code does the same). The loss of the first step is then 1 on average.
+    """
+    last = [unet.conv_out]
+    for step in [*unet.down, *unet.middle, *unet.up]:
+        last += [step.res.conv2] if step.res is not None else []
+        last += [step.transformer.proj_out] if step.transformer is not None else []
+    for layer in last:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return unet
+
+
 @torch.no_grad()
 def standardise(vae: VAE, images: Tensor) -> None:
     """Give all latent channels mean 0 and one common spread; the scaling factor is 1 / spread.
@@ -188,6 +204,12 @@ def encode_all(vae: VAE, pictures: Pictures, device: torch.device, cache: Path) 
     return latents
 
 
+def spread_timesteps(n: int, total: int, g: torch.Generator) -> Tensor:
+    """One random timestep out of each n-th of 0 .. total - 1, int64 [n]: every batch sees all."""
+    t = (torch.arange(n) + torch.rand(n, generator=g)) * (total / n)
+    return t.long().clamp(max=total - 1)  # n - 1 + 0.9999999 is n in float32
+
+
 @dataclass
 class UNetLoss:
     """Predict the noise in noisy latents from their caption; one caption in ten is left out.
@@ -216,7 +238,7 @@ class UNetLoss:
         captions = ["" if dropped else c for dropped, c in zip(drop, captions)]
         x0 = self.latents[indices].float()
         noise = torch.randn(x0.shape, generator=g)
-        t = ((torch.arange(n) + torch.rand(n, generator=g)) / n * self.schedule.num_train_timesteps).long()
+        t = spread_timesteps(n, self.schedule.num_train_timesteps, g)
         x = self.schedule.add_noise(x0, noise, t).to(self.device)
         ids = self.tokenizer(captions).to(self.device)
         with mixed_precision(self.device):

@@ -121,14 +121,15 @@ def sample(
     sampler: str = "ddim",
     steps: int = 20,
     eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     timesteps: Sequence[int] | Tensor | None = None,
 ) -> Iterator[Frame]:
     """Denoise x, one `Frame` a step: `*_, last = sample(...)` for the end of it alone.
 
     predict_eps(x, t): latents and int tensor [] -> predicted noise in the shape of x.
     x: latents [B, 4, h, w], noised to the level of the first timestep; left untouched.
-    generator: a CPU one, for the samplers that draw noise (ddpm; ddim with eta above 0).
+    generator: on the CPU, for the samplers that draw noise (ddpm; ddim with eta above 0); a list
+    holds one for each picture.
     timesteps: falling, instead of `schedule.timesteps(steps)`; a tail of those starts midway (an
     empty one yields no frame).
     ValueError, before the first step, for arguments that cannot work; FloatingPointError, naming
@@ -140,18 +141,24 @@ def sample(
     timesteps = _check_timesteps(timesteps, schedule)
     if not x.is_floating_point() or not x.isfinite().all():
         raise ValueError(f"The starting latents ({x.dtype}) must be finite floating-point numbers.")
-    if generator is not None and generator.device.type != "cpu":
-        raise ValueError(f"The generator is on {generator.device}; seed one on the CPU instead.")
-    return _frames(step, predict_eps, x, schedule, timesteps, generator)
+    generators = generator if isinstance(generator, list) else [generator]
+    if len(generators) not in (1, len(x)):
+        raise ValueError(f"{len(generators)} generators for {len(x)} pictures: give one for each.")
+    for g in generators:
+        if g is not None and g.device.type != "cpu":
+            raise ValueError(f"The generator is on {g.device}; seed one on the CPU instead.")
+    return _frames(step, predict_eps, x, schedule, timesteps, generators)
 
 
 @torch.no_grad()
-def _frames(step, predict_eps, x, schedule, timesteps, generator) -> Iterator[Frame]:
+def _frames(step, predict_eps, x, schedule, timesteps, generators) -> Iterator[Frame]:
     alpha_bar = schedule.alphas_cumprod.tolist()
     past: tuple[Moment, ...] = ()
 
     def noise() -> Tensor:  # in float32 on the CPU, so that a seed means the same everywhere
-        return torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
+        shape = (len(x) // len(generators), *x.shape[1:])
+        drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
+        return torch.cat(drawn).to(x)
 
     for number, (t, t_prev) in enumerate(pairwise([*timesteps, None]), start=1):
         predict = partial(_predict, predict_eps, number)

@@ -14,6 +14,7 @@ from .checkpoint import WEIGHTS
 from .clip import CLIP
 from .pipeline import StableDiffusion
 
+PARTS = ("text_encoder", "unet", "vae", "scheduler", "tokenizer", "clip")
 SHARD_BYTES = 15_500_000  # of one written file, so that no file passes 16 MB
 
 
@@ -61,11 +62,27 @@ def save(
 ) -> None:
     """Write a model as a diffusers folder that `load` and diffusers open; `tokenizer` is copied.
 
-    Everything is written beside the target first and moved into place when complete.
+    Everything is written beside the target first and moved into place when complete: if that
+    fails, what was there before is still there. Files that are not a model's own are left alone.
     """
     folder, half = Path(folder), Path(f"{folder}.partial")
     shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
+    try:
+        write_parts(sd, half, clip, dtype)
+        shutil.copytree(tokenizer, half / "tokenizer")
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:  # of the model that was here before; this one may have no CLIP
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for made in half.iterdir():
+        made.replace(folder / made.name)
+    half.rmdir()
+
+
+def write_parts(sd: StableDiffusion, folder: Path, clip: CLIP | None, dtype: torch.dtype) -> None:
+    """Everything but the tokenizer."""
     unet, vae, text = sd.unet, sd.vae, sd.text_encoder
     parts = {
         "text_encoder": (settings.text_json(text.config), WEIGHTS[1],
@@ -80,18 +97,10 @@ def save(
         rest = {name: t for name, t in tensors.items() if not name.startswith("text_model.")}
         parts["clip"] = (settings.clip_json(clip.config), WEIGHTS[1], rest)
     for part, (config, name, tensors) in parts.items():
-        write_json(half / part / "config.json", config)
-        write_weights(half / part, name, tensors)
-    write_json(half / "scheduler" / "scheduler_config.json", sd.schedule.to_config())
-    write_json(half / "model_index.json", MODEL_INDEX)
-    shutil.copytree(tokenizer, half / "tokenizer")
-    for made in half.iterdir():
-        target = folder / made.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        folder.mkdir(parents=True, exist_ok=True)
-        made.replace(target)
-    half.rmdir()
+        write_json(folder / part / "config.json", config)
+        write_weights(folder / part, name, tensors)
+    write_json(folder / "scheduler" / "scheduler_config.json", sd.schedule.to_config())
+    write_json(folder / "model_index.json", MODEL_INDEX)
 
 
 MODEL_INDEX = {

@@ -26,7 +26,13 @@ UNET_FIXED = {
     "use_linear_projection": False,
     "addition_embed_type": None,
     "class_embed_type": None,
+    "num_attention_heads": None,
     "act_fn": "silu",
+    "norm_eps": 1e-5,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "center_input_sample": False,
+    "mid_block_scale_factor": 1,
 }
 
 
@@ -101,7 +107,7 @@ def vae_json(config: VAEConfig) -> dict:
 
 def text_config(config: dict) -> TextConfig:
     """transformers' text_encoder/config.json -> TextConfig."""
-    check("text encoder", config, {"hidden_act": "quick_gelu"})
+    check("text encoder", config, {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5})
     return TextConfig(
         vocabulary=config["vocab_size"],
         length=config["max_position_embeddings"],

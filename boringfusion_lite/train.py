@@ -103,7 +103,7 @@ def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     cache = args.runs / f"latents-{len(pictures)}-{state('vae', args.runs)['step']}.pt"
     latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
-    unet = UNet(recipes.TINY_UNET).to(args.device)
+    unet = recipes.start_silent(UNet(recipes.TINY_UNET)).to(args.device)
     text_encoder = finished_clip(args).text_encoder.to(args.device)
     loss = recipes.UNetLoss(
         unet,

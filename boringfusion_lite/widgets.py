@@ -1,0 +1,201 @@
+"""Controls over a model, for the notebooks. The one file that knows ipywidgets.
+
+The model runs when a control is let go, never while it moves; looking through the steps of a
+picture runs nothing at all. `draw` gives without any widget what the studio shows.
+"""
+
+import html
+from dataclasses import dataclass
+from io import BytesIO
+from time import perf_counter
+from typing import NamedTuple
+
+import ipywidgets as ipw
+from PIL import Image
+from torch import Tensor
+
+from .pipeline import StableDiffusion
+from .plots import signed_rgb
+
+GAP, LINE, KEPT = 16, 2, 16  # pixels between panels and between latent maps; drawings remembered
+COLUMNS = ("noisy latents going in", "clean-guess", "finished picture")
+
+
+class Settings(NamedTuple):
+    """What a picture depends on, besides the model."""
+
+    prompt: str
+    seed: int = 0
+    steps: int = 20
+    guidance: float = 7.5
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture and how it came about: for every step an image (PNG) and a sentence."""
+
+    picture: Image.Image
+    frames: list[bytes]
+    sentences: list[str]
+
+
+def draw(
+    sd: StableDiffusion, prompt: str, seed: int = 0, steps: int = 20, guidance: float = 7.5
+) -> Drawing:
+    """Run the model once and keep every step: what the studio shows for these settings."""
+    run = list(sd.sample(prompt, seed=seed, steps=steps, guidance_scale=guidance))
+    picture = sd.decode(run[-1].x)[0]
+    going_in = [sd.noise(seed), *(frame.x for frame in run[:-1])]
+    frames, sentences = [], []
+    for x, frame in zip(going_in, run):
+        frames.append(panels(x[0], sd.decode(frame.x0)[0], picture))
+        kept = sd.schedule.alphas_cumprod[frame.t].item()
+        sentences.append(
+            f"Step {frame.step} of {steps}, t = {frame.t}: going in, "
+            f"{kept**0.5:.2f} x clean latents + {(1 - kept) ** 0.5:.2f} x noise."
+        )
+    return Drawing(picture, frames, sentences)
+
+
+def panels(latents: Tensor, guess: Image.Image, picture: Image.Image) -> bytes:
+    """Four latent maps [4, h, w], the clean-guess and the picture side by side, as a PNG."""
+    side = panel_side(picture)
+    sheet = Image.new("RGB", (3 * side + 2 * GAP, side), "white")
+    half = side // 2
+    for number, channel in enumerate(latents[:4]):
+        cells = Image.fromarray(signed_rgb(channel)).resize((half, half), Image.Resampling.NEAREST)
+        sheet.paste(cells, (half * (number % 2), half * (number // 2)))
+    sheet.paste("white", (half - LINE, 0, half + LINE, side))
+    sheet.paste("white", (0, half - LINE, side, half + LINE))
+    for number, image in enumerate((guess, picture), start=1):
+        whole = side % image.width == 0
+        method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+        sheet.paste(image.resize((side, side), method), ((side + GAP) * number, 0))
+    buffer = BytesIO()
+    sheet.save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
+
+
+def panel_side(picture: Image.Image) -> int:
+    return 256 if picture.width <= 256 else 384
+
+
+def prompt_studio(
+    sd: StableDiffusion, prompt: str, seed: int = 0, steps: int = 20, guidance: float = 7.5
+) -> "Studio":
+    """A prompt box with seed, steps and guidance, and a slider through the steps of the picture."""
+    return Studio(sd, Settings(prompt, seed, steps, guidance))
+
+
+class Studio(ipw.VBox):
+    """`draws` counts the runs of the model; what was drawn lately is shown again without one."""
+
+    def __init__(self, sd: StableDiffusion, start: Settings):
+        super().__init__()
+        self.sd, self.start, self.draws = sd, start, 0
+        self._drawings: dict[Settings, Drawing] = {}
+        self._shown: Drawing | None = None
+        self._waiting = False
+        self._make_controls(start)
+        line = {"height": "28px", "width": "816px", "max_width": "100%"}
+        self.notes, self.status, self.sentence = (ipw.HTML(layout=line) for _ in range(3))
+        self.headings, self.image = ipw.HTML(), ipw.Image(format="png", value=b"")
+        wrap = {"flex_flow": "row wrap"}
+        above = ipw.HBox([self.seed, self.steps, self.guidance], layout=wrap)
+        below = ipw.HBox([self.step, self.back, self.forward, self.reset], layout=wrap)
+        shown = (self.notes, self.status, self.headings, self.image, below, self.sentence)
+        self.children = [self.prompt, above, *shown]
+        self._redraw()
+
+    def _make_controls(self, start: Settings) -> None:
+        common = {"continuous_update": False, "style": {"description_width": "65px"}}
+        wide = {"width": "816px", "max_width": "100%"}
+        self.prompt = ipw.Text(start.prompt, description="Prompt", layout=wide, **common)
+        self.seed = ipw.IntSlider(start.seed, 0, 99, description="Seed", **common)
+        self.steps = ipw.IntSlider(start.steps, 1, 50, description="Steps", **common)
+        self.guidance = ipw.FloatSlider(
+            start.guidance, min=1, max=15, step=0.5, description="Guidance", **common
+        )
+        self.step = ipw.IntSlider(
+            1, 1, 1, description="Look at step", style={"description_width": "80px"}
+        )
+        self.back, self.forward, self.reset = (
+            ipw.Button(description=name, layout={"width": "auto"})
+            for name in ("one step back", "one step on", "start again")
+        )
+        for control in (self.prompt, self.seed, self.steps, self.guidance):
+            control.observe(self._redraw, names="value")
+        self.step.observe(self._scrub, names="value")
+        self.back.on_click(lambda _: self._move(-1))
+        self.forward.on_click(lambda _: self._move(1))
+        self.reset.on_click(self._reset)
+
+    @property
+    def settings(self) -> Settings:
+        """What the controls say now."""
+        return Settings(self.prompt.value, self.seed.value, self.steps.value, self.guidance.value)
+
+    def _redraw(self, _=None) -> None:
+        """Draw what the controls say; an error is told in place, and the next move tries again."""
+        if self._waiting:
+            return
+        self.status.value, began = "drawing ...", perf_counter()
+        try:
+            self.notes.value = self._remarks()
+            self._shown = self._drawing(self.settings)
+        except Exception as error:  # from a browser, nobody else would tell the reader
+            reason = html.escape(" ".join(str(error).split()) or type(error).__name__)
+            self.status.value = f"<b>Not drawn:</b> {reason}"
+            return
+        self.status.value = f"Shown after {perf_counter() - began:.2f} s."
+        self._fit()
+        self._scrub()
+
+    def _remarks(self) -> str:
+        """Which words do nothing, and which end of the prompt is cut off; "" where all is read."""
+        prompt, remarks = self.prompt.value, []
+        if unknown := list(dict.fromkeys(self.sd.unknown_words(prompt))):
+            remarks.append(f"The model does not know: <b>{html.escape(', '.join(unknown))}</b>.")
+        if tail := self.sd.tokenizer.cut_tail(prompt):
+            remarks.append(f"Cut off: <s>{html.escape(tail[:60])}</s>.")
+        return " ".join(remarks)
+
+    def _drawing(self, wanted: Settings) -> Drawing:
+        if wanted not in self._drawings:
+            self._drawings[wanted] = draw(self.sd, *wanted)
+            self.draws += 1
+            if len(self._drawings) > KEPT:
+                del self._drawings[next(iter(self._drawings))]
+        return self._drawings[wanted]
+
+    def _fit(self) -> None:
+        """Make the step slider as long as the run, and the image as large as its frames."""
+        steps, side = len(self._shown.frames), panel_side(self._shown.picture)
+        if self.step.max != steps:
+            self.step.max = steps
+            self.step.value = round(0.6 * steps) or 1  # in the middle of the story
+        width = f"{3 * side + 2 * GAP}px"
+        self.image.layout = {"width": width, "height": f"{side}px", "object_fit": "contain"}
+        cell = f"<span style='display:inline-block; width:{side + GAP}px'>"
+        self.headings.value = "".join(f"{cell}{text}</span>" for text in COLUMNS)
+
+    def _scrub(self, _=None) -> None:
+        """Show a step of the picture that is there: bytes change places, no model runs."""
+        number = self.step.value - 1
+        if self._shown is not None and number < len(self._shown.frames):
+            self.image.value = self._shown.frames[number]
+            self.sentence.value = self._shown.sentences[number]
+
+    def _move(self, steps: int) -> None:
+        self.step.value += steps
+
+    def _reset(self, _=None) -> None:
+        """Back to the settings of the beginning, in one go."""
+        self._waiting = True
+        for control, value in zip((self.prompt, self.seed, self.steps, self.guidance), self.start):
+            control.value = value
+        self._waiting, self.step.max = False, 1  # the step goes back to the middle
+        self._redraw()
+
+    def __repr__(self) -> str:
+        return "The prompt studio. It comes alive when this page is run."

@@ -1,0 +1,86 @@
+"""What the tests share: a tiny random model on disk, one thread, and no network."""
+
+import socket
+
+import pytest
+import torch
+
+import boringfusion_lite as bf
+from boringfusion_lite import recipes, scenes
+from boringfusion_lite.captions import vocabulary
+from boringfusion_lite.clip import CLIP, CLIPConfig, ImageConfig, TextConfig
+from boringfusion_lite.runtime import bundled_folder
+from boringfusion_lite.tokenizer import Tokenizer
+from boringfusion_lite.unet import UNet, UNetConfig
+from boringfusion_lite.vae import VAE, VAEConfig
+
+torch.set_num_threads(1)
+
+TOKENIZER = bundled_folder() / "tokenizer"
+CLIP_CONFIG = CLIPConfig(
+    text=TextConfig(width=32, layers=2, heads=2),
+    image=ImageConfig(image_size=64, patch=16, width=32, layers=1, heads=2),
+    joint_width=16,
+)
+UNET_CONFIG = UNetConfig(
+    sample_size=8,
+    channels=(32, 64),
+    attention=(True, False),
+    heads=(2, 4),
+    blocks_per_level=1,
+    context_width=32,
+    groups=8,
+)
+VAE_CONFIG = VAEConfig(
+    sample_size=64, channels=(8, 8, 16, 16), blocks_per_level=1, groups=4, scaling_factor=0.7
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """Connections to other machines fail at once; those within this one (browsers) do not."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        local = self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "::1", "localhost")
+        if not local:
+            raise OSError(f"a test wants to connect to {address}: tests need no network")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return Tokenizer.load(TOKENIZER)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tokenizer):
+    """Random towers that know the words of the toy world and no others."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = CLIP(CLIP_CONFIG).eval()
+    recipes.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(scenes.STARTER))
+    return clip
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory, tokenizer, tiny_clip):
+    """A whole model of random weights as `bf.save` writes it: read it, but do not change it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        unet, vae = UNet(UNET_CONFIG), VAE(VAE_CONFIG)
+    parts = (tokenizer, tiny_clip.text_encoder, unet, vae, bf.Schedule.scaled_linear())
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    bf.save(bf.StableDiffusion(*parts), folder, tokenizer=TOKENIZER, clip=tiny_clip)
+    return folder
+
+
+@pytest.fixture
+def sd(tiny_folder):
+    """The tiny model, freshly opened, so that a test may do to it what it likes."""
+    return bf.load(tiny_folder)
