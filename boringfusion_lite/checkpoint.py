@@ -49,10 +49,16 @@ def read_json(file: Path) -> dict:
 
 
 def read_settings(file: Path, reader: Callable[[dict], Any]):
-    """What `reader` makes of a JSON file; ValueError names the file and what it lacks."""
+    """What `reader` makes of a JSON file, networks without their weights (on the meta device).
+
+    ValueError names the file and what it lacks.
+    """
     content = read_json(file)
     try:
-        return reader(content)
+        with torch.device("meta"):
+            return reader(content)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{file} lacks a setting, or one makes no sense ({type(error).__name__}: {error}). "
@@ -132,26 +138,20 @@ def without_buffers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_text_encoder(folder: Path) -> TextEncoder:
-    config = read_settings(folder / "config.json", settings.text_config)
-    with torch.device("meta"):
-        model = TextEncoder(config)
+    model = read_settings(folder / "config.json", lambda c: TextEncoder(settings.text_config(c)))
     fill(model, without_buffers(read_weights(folder)), names.text_encoder_to_transformers, folder)
     return model
 
 
 def load_unet(folder: Path) -> UNet:
-    config = read_settings(folder / "config.json", settings.unet_config)
-    with torch.device("meta"):
-        model = UNet(config)
-    fill(model, read_weights(folder), lambda n: names.unet_to_diffusers(n, config), folder)
+    model = read_settings(folder / "config.json", lambda c: UNet(settings.unet_config(c)))
+    fill(model, read_weights(folder), lambda n: names.unet_to_diffusers(n, model.config), folder)
     return model
 
 
 def load_vae(folder: Path) -> VAE:
-    config = read_settings(folder / "config.json", settings.vae_config)
-    with torch.device("meta"):
-        model = VAE(config)
-    fill(model, read_weights(folder), lambda n: names.vae_to_diffusers(n, config), folder)
+    model = read_settings(folder / "config.json", lambda c: VAE(settings.vae_config(c)))
+    fill(model, read_weights(folder), lambda n: names.vae_to_diffusers(n, model.config), folder)
     return model
 
 
@@ -181,9 +181,7 @@ def load(
         text_encoder=load_text_encoder(folder / "text_encoder").to(**place).eval(),
         unet=load_unet(folder / "unet").to(**place).eval(),
         vae=load_vae(folder / "vae").to(**place).eval(),
-        schedule=read_settings(
-            folder / "scheduler" / "scheduler_config.json", Schedule.from_config
-        ),
+        schedule=read_settings(folder / "scheduler/scheduler_config.json", Schedule.from_config),
     )
 
 
@@ -194,9 +192,8 @@ def load_clip(path: str | Path | None = None) -> CLIP:
     folder without it: Stable Diffusion needs no image tower to make pictures.
     """
     folder = Path(path) if path is not None else model_folder()
-    config = read_settings(folder / "clip" / "config.json", settings.clip_config)
-    with torch.device("meta"):
-        clip = CLIP(config)
+    file = folder / "clip" / "config.json"
+    clip = read_settings(file, lambda content: CLIP(settings.clip_config(content)))
     tensors = without_buffers(read_weights(folder / "text_encoder")) | read_weights(folder / "clip")
     fill(clip, tensors, names.clip_to_transformers, folder / "clip")
     return clip.float().eval()

@@ -106,7 +106,15 @@ class Pictures:
         one, and yet not this picture.
         """
         rng = np.random.default_rng([step, 1])
-        return [exchange(self.scene(i), self.world, rng).reworded(step)[0] for i in indices]
+        return [nearly_right(self.scene(i), self.world, rng, step) for i in indices]
+
+
+def nearly_right(scene: Scene, world: World, rng: np.random.Generator, step: int) -> str:
+    """A caption with one fact wrong; drawn again where it leaves out just that fact."""
+    true = wrong = scene.reworded(step)[0]
+    while wrong == true:
+        wrong = exchange(scene, world, rng).reworded(step)[0]
+    return wrong
 
 
 def exchange(scene: Scene, world: World, rng: np.random.Generator) -> Scene:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -108,14 +107,13 @@ def decode(evidence: Evidence, world: World, threshold: float = 0.4) -> list[Rea
     all things in the cells around; what is too malformed for that counts as no thing."""
     sure, thing = evidence.things.softmax(dim=1)[:, :-1].max(dim=1)  #    [B, G, G]
     colour, size, grid = evidence.colours.argmax(1), evidence.sizes.argmax(1), sure.shape[-1]
-    reach = grid // 8  # less than half of what lies between two things
-    peak = sure == F.max_pool2d(sure, 2 * reach + 1, stride=1, padding=reach)
+    peak = sure == F.max_pool2d(sure, grid // 8 * 2 + 1, stride=1, padding=grid // 8)
     found: list[list[Found]] = [[] for _ in sure]
-    for at in (peak & (sure > threshold)).nonzero().tolist():
-        b, row, column = at = tuple(at)
+    for at in map(tuple, (peak & (sure > threshold)).nonzero().tolist()):
         names = world.things[thing[at]], world.colours[colour[at]], SIZES[size[at]]
-        x, y = (column + 0.5) / grid, (row + 0.5) / grid
-        found[b].append(Found(*names, x, y, sure[at].item()))
+        picture, y, x = at
+        centre = (x + 0.5) / grid, (y + 0.5) / grid
+        found[picture].append(Found(*names, *centre, sure[at].item()))
     things = [tuple(sorted(each, key=lambda one: -one.confidence)) for each in found]
     surroundings = [world.surroundings[i] for i in evidence.surroundings.argmax(dim=1)]
     styles = [world.styles[i] for i in evidence.styles.argmax(dim=1)]
@@ -131,7 +129,8 @@ def save_judge(judge: Judge, folder: Path) -> None:
 
 def load_judge(folder: Path | None = None) -> Judge:
     """Tiny SD's judge or the one in a folder, in float32 on the CPU; errors as in `load`."""
-    config = read_json((folder := folder or model_folder() / "judge") / "config.json")
+    folder = folder or model_folder() / "judge"
+    config = read_json(folder / "config.json")
     world = World(**{kind: tuple(names) for kind, names in config.pop("world").items()})
     with torch.device("meta"):
         judge = Judge(world, **config)
@@ -182,23 +181,23 @@ class JudgeLoss:
 
     judge: Judge
     sources: list[Pictures]
-    device: torch.device
-    batch: int = 64
+    batch: int = 32
     seed: int = 0
 
     def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
-        each, images, scenes = self.batch // len(self.sources), [], []
+        device, images, scenes = self.judge.whole.weight.device, [], []
         for pictures in self.sources:
+            each = self.batch // len(self.sources)
             indices = shuffled(len(pictures), each, step, self.seed)
             images.append(pictures.images(indices))
             scenes += map(pictures.scene, indices)
         pixels = disturbed(torch.cat(images), generator(self.seed, step))
         near, true = truth(scenes, self.judge.world, self.judge.size // 8)
-        with mixed_precision(self.device):
-            said = self.judge(pixels.to(self.device, memory_format=torch.channels_last))
+        with mixed_precision(device):
+            said = self.judge(pixels.to(device, memory_format=torch.channels_last))
         said = Evidence(*(logits.float() for logits in said))
-        true = Evidence(*(indices.to(self.device) for indices in true))
-        return judge_loss(said, near.to(self.device), true), len(scenes)
+        true = Evidence(*(indices.to(device) for indices in true))
+        return judge_loss(said, near.to(device), true), len(scenes)
 
 
 def rounded(images: Tensor) -> Tensor:
@@ -215,7 +214,7 @@ def through(vae: VAE, images: Tensor) -> Tensor:
 
 def reconstructed(vae: VAE, pictures: Pictures, count: int) -> Pictures:
     """The first `count` pictures as they come back from the VAE."""
-    pixels = (through(vae, pictures.images(np.arange(count))) + 1).mul(127.5).round().byte()
+    pixels = (through(vae, pictures.images(range(count))) + 1).mul(127.5).round().byte()
     pixels = pixels.permute(0, 2, 3, 1).numpy()
     return replace(pictures, pixels=pixels, places=pictures.places[:count])
 
@@ -223,8 +222,7 @@ def reconstructed(vae: VAE, pictures: Pictures, count: int) -> Pictures:
 def judge_run(sources: list[Pictures], folder: Path, minutes: float, device="cpu", **shape) -> Run:
     """A training run of a new judge, of the given size and width, on pictures of each source."""
     judge = Judge(sources[0].world, **shape).to(device, memory_format=torch.channels_last)
-    loss = JudgeLoss(judge, sources, torch.device(device))
-    return Run("judge", judge, loss, folder, minutes, learning_rate=3e-3)
+    return Run("judge", judge, JudgeLoss(judge, sources), folder, minutes, learning_rate=3e-3)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -129,17 +129,17 @@ class StableDiffusion:
         For a list of prompts give one seed each, or a single one that counts up from there. Each
         picture is then the one that it would be alone, up to rounding.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, Integral) else seed
-        if not prompts or len(seeds) != len(prompts):
+        count = len(self.tokenizer(prompt))
+        seeds = [seed + i for i in range(count)] if isinstance(seed, Integral) else seed
+        if not count or len(seeds) != count:
             raise ValueError(
-                f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one prompt, and one "
+                f"{count} prompts and {len(seeds)} seeds: give at least one prompt, and one "
                 "seed for each."
             )
         generators = [generator(s) for s in seeds]  # they draw x, and later noise after it
         x = self._noise(generators, height, width)
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
-        predict_eps = guided(self.unet, self.encode(prompts), negative, guidance_scale)
+        predict_eps = guided(self.unet, self.encode(prompt), negative, guidance_scale)
         return sample(predict_eps, x, self.schedule, sampler, steps, eta, generators)
 
     @torch.no_grad()

@@ -212,8 +212,8 @@ def embedding_map(context: Tensor, pieces: Sequence[Piece]) -> Figure:
 
 def latent_tiles(latents: Tensor, claim: str) -> Figure:
     """The four channels of latents [4, h, w] side by side, on one scale."""
-    spread = f"standard deviation {numbers(latents).std():.2f}"
-    page = _page(2.4, claim, f"{claim}. Heat maps of latents {list(latents.shape)}, {spread}.")
+    spread = numbers(latents).std()
+    page = _page(2.4, claim, f"{claim}. Heat maps, standard deviation {spread:.2f}.")
     for number, channel in enumerate(numbers(latents)):
         _tile(page, 0.3 + number * 2.05, 0.4, 1.76, 1.76, channel, bar=number == 3, **SIGNED)
         _say(page, 1.18 + number * 2.05, 2.28, f"channel {number}")
@@ -223,10 +223,10 @@ def latent_tiles(latents: Tensor, claim: str) -> Figure:
 def picture_rows(rows: Mapping[str, Sequence], labels: Sequence[str], claim: str) -> Figure:
     """Rows of pictures, {name: pictures}, with a label above each column, ten to a line."""
     across = min(len(labels), 10)
-    size, lines = min(1.28, 8.4 / across - 0.02), -(-len(labels) // across)
-    left, height = WIDTH - (size + 0.02) * across, (size + 0.02) * len(rows) + 0.3
-    alt = f"Rows of pictures: {'; '.join(rows)}. Columns: {labels[0]} to {labels[-1]}. {claim}."
-    page = _page(0.25 + height * lines, claim, alt)
+    size, lines = min(1.28 if across > 2 else 2.56, 8.4 / across - 0.02), -(-len(labels) // across)
+    left = min(WIDTH - (size + 0.02) * across, 0.15 + 0.075 * max(map(len, rows)))
+    height = (size + 0.02) * len(rows) + 0.3
+    page = _page(0.25 + height * lines, claim, f"{claim}. {'; '.join(rows)}: {', '.join(labels)}.")
     for number, (name, pictures) in enumerate([*rows.items()] * lines):
         line, row = divmod(number, len(rows))
         y, part = 0.5 + height * line + (size + 0.02) * row, slice(line * 10, line * 10 + 10)
@@ -239,7 +239,7 @@ def time_bars(runs: Mapping[str, Mapping[str, float]], claim: str) -> Figure:
     """One bar of milliseconds a run, one colour a part; the numbers stand below it."""
     told = [", ".join(f"{part} {ms:.0f} ms" for part, ms in run.items()) for run in runs.values()]
     scale = 7.9 / max(sum(run.values()) for run in runs.values())
-    page = _page(0.4 + 0.6 * len(runs), claim, f"Bars of milliseconds. {'. '.join(told)}.")
+    page = _page(0.4 + 0.6 * len(runs), claim, f"{claim}. Bars: {'; '.join(told)}.")
     for number, (name, run) in enumerate(runs.items()):
         x, y = 0.95, 0.4 + 0.6 * number
         _say(page, 0.05, y + 0.14, name, ha="left")

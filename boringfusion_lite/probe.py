@@ -45,7 +45,7 @@ def landmarks(sd: StableDiffusion) -> Iterator[tuple[str, str, nn.Module]]:
     yield "UNet", "middle", unet.middle[-1]
     for level in reversed(range(levels)):  # the first block of a level, at the level's size
         yield "UNet", f"up, level {level + 1}", unet.up[(levels - 1 - level) * (blocks + 1)]
-    yield "UNet", "eps, the noise-guess", unet.conv_out
+    yield "UNet", "eps (noise-guess)", unet.conv_out
     yield "VAE decoder", "middle", decoder.middle
     for number, level in enumerate(decoder.levels, start=1):
         yield "VAE decoder", f"level {number}", level
@@ -79,7 +79,7 @@ def shape_trace(sd: StableDiffusion, prompt: str, steps: int = 20) -> list[Tenso
         eps = sd.unet(x, t, context)
         alpha_bar = sd.schedule.alphas_cumprod[t].item()
         x0 = (x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5  # Ho et al. 2020, eq. 4
-        note("sampler", "x0, the clean-guess", x0)
+        note("sampler", "x0 (clean-guess)", x0)
         sd.vae.decode(x0)
     return rows
 
@@ -91,17 +91,19 @@ def sd15_on_meta() -> StableDiffusion:
     return StableDiffusion(Tokenizer.load(), text_encoder, unet, vae, Schedule.scaled_linear())
 
 
-def tensor_table(**models: list[TensorRow]) -> str:
-    """The tensors of several models side by side as an HTML table."""
+def tensor_table(models: dict[str, list[TensorRow]]):
+    """The traces of several models side by side, {name: rows}, as an IPython HTML table."""
+    from IPython.display import HTML
+
     found = [{(row.stage, row.name): row for row in rows} for rows in models.values()]
     cells = ["<tr><th>stage</th><th>tensor</th>"]
     cells += [f"<th>{name}</th><th>dtype</th><th>device</th><th>bytes</th>" for name in models]
     for key in dict.fromkeys(key for rows in sorted(found, key=len)[::-1] for key in rows):
-        cells.append(f"</tr><tr><td>{key[0]}</td><td>{key[1]}</td>")
+        cells.append(f"</tr><tr><td>{key[0]}</td><td>{key[1]}</td>".replace(" ", "&nbsp;"))
         for row in (rows.get(key) for rows in found):
             shown = [list(row.shape), row.dtype, row.device, f"{row.bytes:,}"] if row else ["-"] * 4
-            cells += [f"<td>{value}</td>" for value in shown]
-    return f"<table>{''.join(cells)}</tr></table>"
+            cells += [f"<td>{value}</td>".replace(", ", ",&nbsp;") for value in shown]
+    return HTML(f"<table>{''.join(cells)}</tr></table>")
 
 
 def parameter_counts(sd: StableDiffusion) -> dict[str, int]:

@@ -157,10 +157,7 @@ def forget_unsaid(encoder: TextEncoder, tokenizer: Tokenizer, words: set[str]) -
 
 
 def cropped(ids: Tensor) -> Tensor:
-    """Cut the padding that no caption of the batch needs: the mask is causal, so nothing changes.
-
-    True for everything up to the first end token, which is all that the contrastive loss reads.
-    """
+    """Cut the padding after the last first end token: the mask is causal, nothing else changes."""
     return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
 
 

@@ -103,22 +103,22 @@ class Studio(ipw.VBox):
         wrap = {"flex_flow": "row wrap"}
         above = ipw.HBox([self.seed, self.steps, self.guidance], layout=wrap)
         below = ipw.HBox([self.step, self.back, self.forward, self.reset], layout=wrap)
-        shown = (self.notes, self.status, self.headings, self.image, below, self.sentence)
-        self.children = [self.prompt, above, *shown]
+        shown = (self.status, self.headings, self.image, below, self.sentence)
+        self.children = [self.prompt, self.notes, above, *shown]
         self._redraw()
 
     def _make_controls(self, start: Settings) -> None:
         common = {"continuous_update": False, "style": {"description_width": "65px"}}
         wide = {"width": "816px", "max_width": "100%"}
         self.prompt = ipw.Text(start.prompt, description="Prompt", layout=wide, **common)
-        self.seed = ipw.IntSlider(start.seed, 0, 99, description="Seed", **common)
-        self.steps = ipw.IntSlider(start.steps, 1, 50, description="Steps", **common)
+        third = common | {"layout": {"width": "268px"}}
+        self.seed = ipw.IntSlider(start.seed, 0, 99, description="Seed", **third)
+        self.steps = ipw.IntSlider(start.steps, 1, 50, description="Steps", **third)
         self.guidance = ipw.FloatSlider(
-            start.guidance, min=1, max=15, step=0.5, description="Guidance", **common
+            start.guidance, min=1, max=15, step=0.5, description="Guidance", **third
         )
-        self.step = ipw.IntSlider(
-            1, 1, 1, description="Look at step", style={"description_width": "80px"}
-        )
+        style = {"style": {"description_width": "80px"}, "layout": {"width": "460px"}}
+        self.step = ipw.IntSlider(1, 1, 1, description="Look at step", **style)
         self.back, self.forward, self.reset = (
             ipw.Button(description=name, layout={"width": "auto"})
             for name in ("one step back", "one step on", "start again")
@@ -173,7 +173,7 @@ class Studio(ipw.VBox):
         steps, side = len(self._shown.frames), panel_side(self._shown.picture)
         if self.step.max != steps:
             self.step.max = steps
-            self.step.value = round(0.6 * steps) or 1  # in the middle of the story
+            self.step.value = round(0.6 * steps)  # in the middle of the story
         width = f"{3 * side + 2 * GAP}px"
         self.image.layout = {"width": width, "height": f"{side}px", "object_fit": "contain"}
         cell = f"<span style='display:inline-block; width:{side + GAP}px'>"

@@ -1,6 +1,8 @@
 """What the tests share: a tiny random model on disk, one thread, and no network."""
 
+import copy
 import socket
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,7 +82,13 @@ def tiny_folder(tmp_path_factory, tokenizer, tiny_clip):
     return folder
 
 
-@pytest.fixture
-def sd(tiny_folder):
-    """The tiny model, freshly opened, so that a test may do to it what it likes."""
+@pytest.fixture(scope="session")
+def tiny_sd(tiny_folder):
     return bf.load(tiny_folder)
+
+
+@pytest.fixture
+def sd(tiny_sd):
+    """The tiny model with networks of its own, so that a test may do to them what it likes."""
+    parts = ("text_encoder", "unet", "vae")
+    return replace(tiny_sd, **{part: copy.deepcopy(getattr(tiny_sd, part)) for part in parts})

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from boringfusion_lite import evaluate
+from boringfusion_lite import evaluate, scoring
 from boringfusion_lite.clip import CLIP, CLIPConfig, ImageConfig, TextConfig
-from boringfusion_lite.evaluate import ASPECTS, matched, tally, unseen_scenes, verdicts, wilson
+from boringfusion_lite.scoring import ASPECTS, matched, tally, unseen_scenes, verdicts, wilson
 from boringfusion_lite.judge import Found, Judge, Reading, save_judge
 from boringfusion_lite.pipeline import StableDiffusion
 from boringfusion_lite.runtime import bundled_folder
@@ -76,9 +76,9 @@ def test_impossible_counts_are_named(successes, n):
 
 def test_psnr_of_known_errors():
     one_step = torch.tensor((2 / 255) ** 2)
-    assert evaluate.psnr(one_step).item() == pytest.approx(48.1308, abs=1e-3)
-    assert evaluate.psnr(torch.tensor(4.0)) == 0
-    mean, pooled = evaluate.vae_psnr(4 * torch.tensor([0.1, 0.001]))
+    assert scoring.psnr(one_step).item() == pytest.approx(48.1308, abs=1e-3)
+    assert scoring.psnr(torch.tensor(4.0)) == 0
+    mean, pooled = scoring.vae_psnr(4 * torch.tensor([0.1, 0.001]))
     assert (mean, pooled) == pytest.approx((20, 12.967), abs=1e-3)
 
 
@@ -86,18 +86,18 @@ def test_the_vae_is_compared_in_steps_of_8_bits():
     """A VAE that gives back what it got, but for less than half a step, makes no error."""
     weight = torch.zeros(1)
     vae = SimpleNamespace(quant=SimpleNamespace(weight=weight), encode=lambda x: x)
-    images = evaluate.drawings(SCENES[:2], 32)
+    images = scoring.drawings(SCENES[:2], 32)
     vae.decode = lambda x: x + 0.4 * 2 / 255
-    assert evaluate.squared_errors(vae, images).max() < 1e-12
+    assert scoring.squared_errors(vae, images).max() < 1e-12
     vae.decode = lambda x: x + 9
-    errors = evaluate.squared_errors(vae, images)
+    errors = scoring.squared_errors(vae, images)
     assert torch.allclose(errors, (1 - images).square().mean(dim=(1, 2, 3)))
 
 
 def test_retrieval():
-    assert evaluate.retrieved(torch.eye(5)) == 5
-    assert evaluate.retrieved(torch.eye(5).roll(1, 0)) == 0
-    assert evaluate.retrieved(torch.ones(5, 5)) == 0  # a tie finds nothing
+    assert scoring.retrieved(torch.eye(5)) == 5
+    assert scoring.retrieved(torch.eye(5).roll(1, 0)) == 0
+    assert scoring.retrieved(torch.ones(5, 5)) == 0  # a tie finds nothing
     captions, images = [scene.caption for scene in SCENES[:70]], torch.arange(70.0)
     ids = torch.arange(70)
     same = SimpleNamespace(
@@ -106,8 +106,8 @@ def test_retrieval():
         embed_image=lambda images: F.one_hot(images.long(), 70).float(),
         similarity=lambda a, b: a @ b.T,
     )
-    assert evaluate.clip_retrieval(same, lambda texts: ids[: len(texts)], images, captions) == 70
-    assert evaluate.clip_retrieval(same, lambda texts: ids.roll(1), images, captions) == 0
+    assert scoring.clip_retrieval(same, lambda texts: ids[: len(texts)], images, captions) == 70
+    assert scoring.clip_retrieval(same, lambda texts: ids.roll(1), images, captions) == 0
 
 
 # ---- verdicts on pictures ------------------------------------------------------------------------
@@ -126,10 +126,10 @@ def test_perfect_pictures_have_everything_right():
 def test_score_images_asks_the_judge():
     judge = SimpleNamespace(read=lambda images: [seen(scene) for scene in SCENES[: len(images)]])
     labels = [scene.labels for scene in SCENES[:20]]
-    counts = evaluate.score_images(judge, torch.zeros(20, 3, 8, 8), labels)
+    counts = scoring.score_images(judge, torch.zeros(20, 3, 8, 8), labels)
     assert counts["everything"] == (20, 20)
     with pytest.raises(ValueError):
-        evaluate.score_images(judge, torch.zeros(19, 3, 8, 8), labels)
+        scoring.score_images(judge, torch.zeros(19, 3, 8, 8), labels)
 
 
 def test_a_wrong_thing_or_colour_is_caught():
@@ -168,7 +168,7 @@ def test_a_swapped_relation_is_caught():
 
 def test_a_wrong_place_is_caught():
     for reading, labels in said(lambda labels: labels["place"]):
-        for place, x in evaluate.PLACES.items():
+        for place, x in scoring.PLACES.items():
             expected = set() if place == labels["place"] else {"place", "everything"}
             assert wrong(changed(reading, x=x), labels) == expected
 
@@ -226,7 +226,7 @@ def test_unseen_scenes_differ_and_keep_to_their_split():
     for split in ("train", "held-out"):
         scenes = unseen_scenes(WORLD, split, 100)
         assert len({scene.caption for scene in scenes}) == 100
-        assert all(scene.seed >= evaluate.UNSEEN for scene in scenes)
+        assert all(scene.seed >= scoring.UNSEEN for scene in scenes)
         for scene in scenes:
             new = any(held_out(group.thing, group.colour) for group in scene.groups)
             assert new == (split == "held-out")

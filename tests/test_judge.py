@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from boringfusion_lite import judge as module
 from boringfusion_lite.dataset import Pictures, render
-from boringfusion_lite.evaluate import score_images
 from boringfusion_lite.judge import Evidence, Judge, decode, judge_loss, truth
 from boringfusion_lite.scenes import STARTER, WORLD, World, random_scene
+from boringfusion_lite.scoring import score_images
 from boringfusion_lite.vae import VAE, VAEConfig
 
 SMALL = World(

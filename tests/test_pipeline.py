@@ -146,11 +146,11 @@ def test_unknown_words_are_named(sd):
     assert sd.unknown_words(COUCH) == []
     assert sd.unknown_words("a Dragon, a red unicorn! dragon") == ["Dragon", "unicorn", "dragon"]
     with pytest.warns(UserWarning, match="does not know these words: dragon, wyvern$"):
-        sd("dragon and dragon wyvern".replace("and ", ""), steps=1)
+        sd("a dragon, a dragon, a wyvern", steps=1)
 
 
 def test_the_cut_tail_is_shown(sd):
-    prompt = "a red couch " * 833 + "end."  # 10,000 characters
+    prompt = "a red couch " * 833 + "red."  # 10,000 characters
     assert len(prompt) == 10_000
     with pytest.warns(UserWarning, match=r"longer than 75 tokens.*'a red couch .*\.\.\.'"):
         long = sd(prompt, steps=1)
@@ -201,7 +201,7 @@ def test_bad_options_are_refused_before_the_first_step(sd, options, message, mon
 
 @pytest.mark.parametrize("prompt", [None, 3, b"couch", ["couch", None]])
 def test_only_text_is_a_prompt(sd, prompt):
-    with pytest.raises(TypeError, match="A prompt is a string|not iterable"):
+    with pytest.raises(TypeError, match="A prompt is a string"):
         last(sd, prompt)
 
 

@@ -1,0 +1,411 @@
+"""Training on a handful of small pictures: losses, the loop, and what is done to the weights."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
+from torch import nn
+
+import boringfusion_lite as bf
+from boringfusion_lite import dataset, recipes, scenes, train, training
+from boringfusion_lite.captions import vocabulary
+from boringfusion_lite.clip import CLIP, TextEncoder
+from boringfusion_lite.dataset import Pictures, shuffled
+from boringfusion_lite.tokenizer import END, START
+from boringfusion_lite.training import MovingAverage, Run
+from boringfusion_lite.unet import UNet
+from boringfusion_lite.vae import VAE
+
+CPU = torch.device("cpu")
+SIZE, COUNT = 64, 32
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    drawn = [dataset.render(i, scenes.STARTER, "train", SIZE) for i in range(COUNT)]
+    pixels, places = map(np.stack, zip(*drawn))
+    return Pictures(scenes.STARTER, 0, pixels, places)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """New networks are the same in every run, and nobody else's random numbers change."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A second passes whenever somebody looks, so that one training step takes just that."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+
+
+def vae_loss(pictures, tokenizer):
+    vae = recipes.start_certain(VAE(VAE_CONFIG))
+    return vae, recipes.VAELoss(vae, pictures, CPU)
+
+
+def clip_loss(pictures, tokenizer):
+    clip = CLIP(CLIP_CONFIG)
+    return clip, recipes.CLIPLoss(clip, pictures, tokenizer, CPU, batch=8)
+
+
+def unet_loss(pictures, tokenizer, train_text=True):
+    unet, text = UNet(UNET_CONFIG), TextEncoder(CLIP_CONFIG.text)
+    latents = torch.randn(COUNT, 4, 8, 8, generator=torch.Generator().manual_seed(5)).half()
+    parts = (unet, text, latents, pictures, tokenizer, bf.Schedule(), CPU)
+    return train.Denoiser(unet, text, train_text), recipes.UNetLoss(
+        *parts, batch=8, train_text=train_text
+    )
+
+
+LOSSES = {"vae": vae_loss, "clip": clip_loss, "unet": unet_loss}
+
+
+# ---- the three losses ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "progress", "samples"),
+    [("vae", 0.1, 24), ("vae", 0.9, 8), ("clip", 0.5, 8), ("unet", 0.5, 8)],
+)
+def test_every_weight_gets_a_finite_gradient(pictures, tokenizer, name, progress, samples):
+    model, loss = LOSSES[name](pictures, tokenizer)
+    value, seen = loss(3, progress)
+    assert value.isfinite() and value.dtype == torch.float32 and seen == samples
+    value.backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), parameter_name
+    assert sum(p.grad.abs().sum() for p in model.parameters()) > 0
+
+
+@pytest.mark.parametrize(("name", "steps"), [("vae", 8), ("clip", 10), ("unet", 20)])
+def test_the_loss_of_one_batch_falls(pictures, tokenizer, clock, tmp_path, name, steps):
+    model, loss = LOSSES[name](pictures, tokenizer)
+
+    def same_batch(step, progress):
+        return loss(0, 0.9)
+
+    run = Run(name, model, same_batch, tmp_path, steps / 60, learning_rate=3e-3, warm_up=1)
+    losses = [record.loss for record in run.train()]
+    assert len(losses) == steps and losses[-1] < 0.8 * losses[0]
+
+
+def test_losses_of_a_step_are_the_same_again(pictures, tokenizer):
+    _, loss = unet_loss(pictures, tokenizer)
+    with torch.no_grad():
+        assert loss(7, 0.2)[0] == loss(7, 0.2)[0] != loss(8, 0.2)[0]
+
+
+def test_a_frozen_text_tower_learns_nothing(pictures, tokenizer, clock, tmp_path):
+    model, loss = unet_loss(pictures, tokenizer, train_text=False)
+    text = {name: w.clone() for name, w in model.text_encoder.state_dict().items()}
+    unet = {name: w.clone() for name, w in model.unet.state_dict().items()}
+    list(Run("unet", model, loss, tmp_path, 2 / 60, 1e-2, slower=("text_encoder.",)).train())
+    assert all(torch.equal(w, text[name]) for name, w in model.text_encoder.state_dict().items())
+    assert not all(torch.equal(w, unet[name]) for name, w in model.unet.state_dict().items())
+
+
+def test_one_caption_in_ten_is_left_out(pictures):
+    """With networks that do nothing and a tokenizer that counts."""
+    seen = []
+
+    def count(captions):
+        seen.extend(captions)
+        return torch.zeros(len(captions), 77, dtype=torch.long)
+
+    latents = torch.zeros(COUNT, 4, 2, 2)
+    text, unet = (lambda ids: ids.float()), (lambda x, t, context: x)
+    parts = (unet, text, latents, pictures, count, bf.Schedule(), CPU)
+    loss = recipes.UNetLoss(*parts, batch=32)
+    for step in range(100):
+        loss(step, 0.5)
+    assert len(seen) == 3200 and 0.08 < seen.count("") / 3200 < 0.12
+
+
+def test_the_loss_of_the_unet_weighs_noisy_timesteps_as_v_prediction_does(pictures, tokenizer):
+    """A network that says 0 is wrong by the noise, whose mean square is 1: the weights are left."""
+    seen, ratios = [], []
+
+    def says_zero(x, t, context):
+        seen.append(t)
+        return torch.zeros_like(x)
+
+    _, loss = unet_loss(pictures, tokenizer)
+    loss.unet = says_zero
+    weights = (1 / bf.Schedule().alphas_cumprod).clamp(max=100)
+    with torch.no_grad():
+        for step in range(20):
+            value, _ = loss(step, 0.5)
+            ratios.append(value / (weights[seen[-1]] / weights.mean()).mean())
+    assert sum(ratios) / 20 == pytest.approx(1, abs=0.05)
+
+
+def test_every_batch_sees_all_timesteps(monkeypatch):
+    t = recipes.spread_timesteps(10, 1000, torch.Generator().manual_seed(0))
+    assert t.dtype == torch.long and (t // 100).tolist() == list(range(10))
+    monkeypatch.setattr(torch, "rand", lambda n, generator: torch.full((n,), 1 - 2**-24))
+    assert recipes.spread_timesteps(32, 1000, None).max() == 999
+
+
+# ---- the loop ------------------------------------------------------------------------------------
+
+
+def run_on_line(folder, minutes=8 / 60, loss=None, **options):
+    """A run that fits a line; its losses depend on the step."""
+    model = nn.Linear(3, 2)
+
+    def distance(step, progress):
+        x = torch.randn(4, 3, generator=recipes.generator(0, step))
+        return (model(x) - x[:, :2] - progress).square().mean(), 4
+
+    return Run("line", model, loss or distance, folder, minutes, 1e-2, warm_up=4, **options)
+
+
+def test_rate_warms_up_and_falls(clock, tmp_path):
+    records = list(run_on_line(tmp_path, minutes=100 / 60).train())
+    rates = [record.learning_rate for record in records]
+    assert rates[0] == pytest.approx(1e-2 / 4) and max(rates) == pytest.approx(1e-2, rel=1e-2)
+    assert rates[50] == pytest.approx(0.51e-2) and rates[99] == pytest.approx(0.02e-2, rel=0.1)
+    assert [record.step for record in records] == list(range(1, 101))
+    assert (records[-1].seconds, records[-1].samples) == (100, 400)
+
+
+def test_parts_may_learn_at_half_the_rate(clock, tmp_path):
+    run = run_on_line(tmp_path, slower=("bias",))
+    next(run.train())
+    rates = {len(g["params"][0].shape): g["lr"] for g in run.optimizer.param_groups}
+    assert rates[1] == rates[2] / 2 > 0
+
+
+@pytest.mark.parametrize("name", ["line", "unet"])
+def test_an_interrupted_run_goes_on_exactly(pictures, tokenizer, clock, tmp_path, name):
+    """Stopped in its sixth step, it goes on from what was saved: the losses are the same ones."""
+
+    def new_run(folder):
+        if name == "line":
+            return run_on_line(folder, save_every=6)
+        model, loss = unet_loss(pictures, tokenizer)
+        slower = ("text_encoder.",)
+        return Run(name, model, loss, folder, 8 / 60, 1e-3, slower, save_every=6)
+
+    whole = new_run(tmp_path / "whole")
+    expected = list(whole.train())
+    assert len(expected) == 8
+    torch.manual_seed(0)
+    first = new_run(tmp_path / "broken").train()
+    seen = [next(first) for _ in range(5)]
+    first.close()
+    torch.manual_seed(99)  # other initial weights, which the checkpoint replaces
+    again = new_run(tmp_path / "broken")
+    resumed_at = again.step
+    assert 1 <= resumed_at < 5 and again.samples == expected[resumed_at - 1].samples
+    rest = list(again.train())
+    losses = [record.loss for record in expected]
+    assert [record.loss for record in rest] == losses[resumed_at:]
+    assert [record.learning_rate for record in rest] == [
+        record.learning_rate for record in expected[resumed_at:]
+    ]
+    assert [record.loss for record in seen] == losses[:5]
+    for ours, theirs in zip(again.average.weights.values(), whole.average.weights.values()):
+        assert torch.equal(ours, theirs)
+    assert list(new_run(tmp_path / "broken").train()) == []  # its minutes are spent
+
+
+def test_a_failing_save_leaves_the_old_checkpoint(clock, tmp_path, monkeypatch):
+    run = run_on_line(tmp_path)
+    steps = run.train()
+    next(steps)
+    run.save()
+    before = run.checkpoint.read_bytes()
+    next(steps)
+
+    def full_disk(state, path):
+        path.write_bytes(before[:100])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        run.save()
+    assert run.checkpoint.read_bytes() == before
+    assert run_on_line(tmp_path).step == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_the_run(clock, tmp_path, value):
+    run = run_on_line(tmp_path)
+    weight, good = run.model.weight, run.loss
+
+    def breaks(step, progress):
+        loss, samples = good(step, progress)
+        return loss * (value if step == 2 else 1), samples
+
+    run.loss, steps = breaks, run.train()
+    next(steps), next(steps)
+    run.save()
+    before = weight.detach().clone()
+    with pytest.raises(FloatingPointError, match=f"line is {value} at step 2") as caught:
+        next(steps)
+    assert str(run.checkpoint) in str(caught.value)
+    assert torch.equal(weight, before) and run_on_line(tmp_path).step == 2
+
+
+def test_moving_average_by_hand():
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(1.0)
+    average = MovingAverage(model, decay=0.5)
+    for step, (weight, expected) in enumerate(
+        [(3.0, 2.8), (5.0, 5 - 2.2 * 2 / 11), (5.0, 5 - 2.2 * 2 / 11 * 0.25)]
+    ):
+        model.weight.data.fill_(weight)
+        average.update(model, step)  # keeps 1/10, 2/11, 3/12 of what it had
+        assert average.weights["weight"].item() == pytest.approx(expected)
+    model.weight.data.fill_(0.0)
+    average.update(model, 10**6)  # by now the decay itself
+    assert average.weights["weight"].item() == pytest.approx(expected / 2)
+    assert model.weight.item() == 0
+
+
+# ---- what is done to the weights -----------------------------------------------------------------
+
+
+def test_standardise_moves_no_pixel(pictures):
+    vae, images = VAE(VAE_CONFIG), pictures.images(range(COUNT))
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+
+    def reconstructions():
+        with torch.no_grad():
+            g = torch.Generator().manual_seed(1)
+            return vae.decode(vae.encode(images[:4])), vae.decode(vae.encode(images[:4], g))
+
+    before = reconstructions()
+    recipes.standardise(vae, images)
+    for old, new in zip(before, reconstructions()):
+        assert old.std() > 0.01
+        torch.testing.assert_close(new, old, atol=1e-4, rtol=0)
+    with torch.no_grad():
+        latents = vae.encode(images)
+    torch.testing.assert_close(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
+
+
+def test_forget_unsaid_zeroes_what_is_never_said_and_nothing_else(tokenizer):
+    words, encoder = vocabulary(scenes.STARTER), TextEncoder(CLIP_CONFIG.text)
+    before = encoder.token_embedding.weight.detach().clone()
+    recipes.forget_unsaid(encoder, tokenizer, words)
+    after = encoder.token_embedding.weight.detach()
+    said = {START, END} | {p.id for word in [*words, ",", "."] for p in tokenizer.pieces(word)}
+    assert set(after.any(dim=1).nonzero()[:, 0].tolist()) == said
+    assert torch.equal(after[sorted(said)], before[sorted(said)])
+
+
+def test_every_caption_is_said(tokenizer, tiny_sd):
+    for seed in range(300):
+        scene = scenes.random_scene(seed, scenes.STARTER)
+        caption = scene.reworded(seed)[0]
+        assert tiny_sd.known_tokens[tokenizer(caption)].all(), caption
+
+
+def test_cropping_changes_no_embedding(tiny_clip, tokenizer):
+    ids = tokenizer(["a red house", "photo of a couch, photorealistic", ""])
+    short = recipes.cropped(ids)
+    assert short.shape == (3, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(tiny_clip.embed_text(short), tiny_clip.embed_text(ids))
+
+
+def test_the_encoder_starts_certain():
+    _, logvar = recipes.start_certain(VAE(VAE_CONFIG)).moments(torch.zeros(1, 3, 16, 16))
+    assert -7 < logvar.min() and logvar.max() < -5
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+def test_nearly_right_captions_are_wrong(pictures):
+    everything = np.arange(COUNT)
+    for step in range(100):
+        true, wrong = (
+            make(everything, step) for make in (pictures.captions, pictures.swapped_captions)
+        )
+        assert all(a != b for a, b in zip(true, wrong))
+        assert wrong == pictures.swapped_captions(everything, step)
+    assert pictures.captions(everything, 1) != pictures.captions(everything, 2)
+
+
+def test_an_epoch_shows_every_picture_once():
+    epoch = np.concatenate([shuffled(20, 4, step, seed=3) for step in range(5)])
+    assert sorted(epoch) == list(range(20))
+    assert (epoch[:4] == shuffled(20, 4, 0, seed=3)).all()
+    assert (epoch[:4] != shuffled(20, 4, 5, seed=3)).any()
+    with pytest.raises(ValueError, match="3 pictures are too few for batches of 4"):
+        shuffled(3, 4, 0, seed=3)
+
+
+def test_pictures_come_in_the_order_asked_for(pictures):
+    indices = np.array([5, 2, 9])
+    for image, mask, i in zip(pictures.images(indices), pictures.thing_mask(indices), indices):
+        expected = torch.from_numpy(np.asarray(pictures.scene(i).draw(SIZE)).copy())
+        assert torch.equal(((image + 1) * 127.5).round().byte(), expected.permute(2, 0, 1))
+        thing = pictures.scene(i).placed[0]
+        assert mask[0, int(thing.y * SIZE), int(thing.x * SIZE)] == 1
+        assert 0 < mask.mean() < 0.9
+
+
+def test_pictures_are_drawn_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "ProcessPoolExecutor", ThreadPoolExecutor)
+    drawn = Pictures.drawn(scenes.STARTER, 3, tmp_path, size=32)
+    monkeypatch.setattr(dataset, "render", None)
+    again = Pictures.drawn(scenes.STARTER, 3, tmp_path, size=32)
+    assert len(drawn) == 3 and (drawn.pixels == again.pixels).all()
+    assert (drawn.places == again.places).all()
+
+
+def test_crops_hold_a_thing(pictures):
+    indices = np.arange(8)
+    images, mask = pictures.images(indices), pictures.thing_mask(indices)
+    g = torch.Generator().manual_seed(0)
+    squares, inside = recipes.crop_around_things(images, mask, 24, g)
+    assert squares.shape == (8, 3, 24, 24) and inside.shape == (8, 1, 24, 24)
+    assert (inside.sum(dim=(1, 2, 3)) > 0).all()
+
+
+# ---- the five commands ---------------------------------------------------------------------------
+
+
+def test_the_five_commands(pictures, clock, tmp_path, monkeypatch, capsys):
+    """Two steps each, on tiny networks: what comes out is a model that draws."""
+    monkeypatch.setattr(Pictures, "drawn", lambda *args: pictures)
+    for name, config in (
+        ("TINY_CLIP", CLIP_CONFIG),
+        ("TINY_TEXT", CLIP_CONFIG.text),
+        ("TINY_VAE", VAE_CONFIG),
+        ("TINY_UNET", UNET_CONFIG),
+    ):
+        monkeypatch.setattr(recipes, name, config)
+    monkeypatch.setattr(recipes, "CLIPLoss", partial(recipes.CLIPLoss, batch=8))
+    monkeypatch.setattr(recipes, "UNetLoss", partial(recipes.UNetLoss, batch=8))
+    options = ["--runs", str(tmp_path / "runs"), "--minutes", str(2 / 60)]
+    with pytest.raises(FileNotFoundError, match=r"train vae --runs"):
+        train.main(["unet", *options])
+    for what in ("vae", "clip", "unet", "clip-again"):
+        train.main([what, *options])
+    train.main(["publish", *options, "--output", str(tmp_path / "model")])
+    assert capsys.readouterr().out == f"{tmp_path / 'model'}: written\n"
+    sd, clip = bf.load(tmp_path / "model"), bf.load_clip(tmp_path / "model")
+    assert sd("photo of a couch", steps=1).size == (SIZE, SIZE)
+    assert sd.unknown_words("a red dragon") == ["dragon"]
+    weight = clip.text_encoder.layers[0].mlp_in.weight
+    assert torch.equal(weight, sd.text_encoder.layers[0].mlp_in.weight)
+    with torch.no_grad():
+        latents = sd.vae.encode(pictures.images(range(COUNT)))
+    assert latents.std() == pytest.approx(1, abs=0.02)
