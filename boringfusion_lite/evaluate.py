@@ -22,7 +22,17 @@ from .judge import Judge, Reading, load_judge, through
 from .pipeline import StableDiffusion
 from .runtime import model_folder
 from .saving import write_json
-from .scoring import clip_retrieval, drawings, generate, psnr, squared_errors, tally, unseen_scenes, vae_psnr, wilson
+from .scoring import (
+    clip_retrieval,
+    drawings,
+    generate,
+    psnr,
+    squared_errors,
+    tally,
+    unseen_scenes,
+    vae_psnr,
+    wilson,
+)
 from .tokenizer import Tokenizer
 from .vae import VAE
 
@@ -128,11 +138,20 @@ def format_table(scores: dict) -> str:
 
 
 def evaluate(
-    folder: Path, parts: Sequence[str] = PARTS, images: int = 200, device=None, **options
+    folder: Path,
+    parts: Sequence[str] = PARTS,
+    images: int = 200,
+    *,
+    device: str | None = None,
+    judge_folder: Path | None = None,
+    **options,
 ) -> dict:
-    """Score the model in a folder; options: `generate`'s. What `format_table` and JSON take."""
+    """Score the model in a folder; options: `generate`'s. What `format_table` and JSON take.
+
+    The judge is the bundled one where no folder is given; its world is the one that is scored.
+    """
     began, sd, rows = time.monotonic(), load(folder, device=device), []
-    judge = load_judge(folder / "judge").to(sd.device)
+    judge = load_judge(judge_folder).to(sd.device)
     scenes = unseen_scenes(judge.world, "train", max(images, 256))
     if "image" in parts:
         rows += image_rows(sd, judge, images, **options)
@@ -162,6 +181,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the first picture (%(default)s)")
     add("--parts", default=",".join(PARTS), help="what to score (%(default)s)")
     add("--model", type=Path, help="a model folder (the bundled Tiny SD)")
+    add("--judge", type=Path, help="a judge's folder (the bundled judge)")
     add("--device", help="cpu, cuda or mps (the best there is)")
     add("--output", type=Path, help="where to write (scores.json beside all parts of the model)")
     args = parser.parse_args(arguments)
@@ -178,7 +198,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     folder, options = args.model or model_folder(), {"steps": args.steps, "seed": args.seed}
     options |= {"guidance_scale": args.guidance, "sampler": args.sampler}
-    scores = evaluate(folder, args.parts, args.images, args.device, **options)
+    options |= {"device": args.device, "judge_folder": args.judge}
+    scores = evaluate(folder, args.parts, args.images, **options)
     print(format_table(scores))
     if args.output or set(args.parts) == set(PARTS):
         write_json(args.output or folder / "scores.json", scores)

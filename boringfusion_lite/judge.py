@@ -22,7 +22,7 @@ from .checkpoint import WEIGHTS, fill, load_vae, read_json, read_weights
 from .dataset import Pictures, shuffled
 from .layout import DIAMETERS
 from .recipes import generator, mixed_precision
-from .runtime import model_folder
+from .runtime import bundled_folder
 from .saving import renamed, write_json, write_weights
 from .scenes import Scene, World
 from .train import WORLDS, finished_vae, watch
@@ -31,6 +31,7 @@ from .vae import VAE
 
 SCENES = {"first": 10_000_000, "split": "all"}  # its own, far from those the models learn from
 SIZES = tuple(DIAMETERS)
+BUNDLED = bundled_folder().parent / "judge"  # beside the model: it is no part of it
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ def save_judge(judge: Judge, folder: Path) -> None:
 
 
 def load_judge(folder: Path | None = None) -> Judge:
-    """Tiny SD's judge or the one in a folder, in float32 on the CPU; errors as in `load`."""
-    folder = folder or model_folder() / "judge"
+    """The bundled judge or the one in a folder, in float32 on the CPU; errors as in `load`."""
+    folder = folder or BUNDLED
     config = read_json(folder / "config.json")
     world = World(**{kind: tuple(names) for kind, names in config.pop("world").items()})
     with torch.device("meta"):
@@ -139,8 +140,7 @@ def load_judge(folder: Path | None = None) -> Judge:
 
 
 def truth(scenes: list[Scene], world: World, grid: int) -> tuple[Tensor, Evidence]:
-    """How near each cell is to a thing's centre, [B, G, G], a Gaussian of height 1 and one cell
-    wide, and what a perfect judge would say."""
+    """How near each cell is to a thing's centre [B, G, G], and what a perfect judge would say."""
     axis, shape = (torch.arange(grid) + 0.5) / grid, (len(scenes), 3, grid, grid)
     near, names = torch.zeros(shape)[:, 0], torch.zeros(shape, dtype=torch.long)
     for b, scene in enumerate(scenes):
@@ -238,12 +238,12 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.manual_seed(0)  # the initial weights
     sources = [Pictures.drawn(WORLDS[args.world], args.pictures, args.runs, **SCENES)]
-    folder = model_folder() / "vae"
+    folder = bundled_folder() / "vae"
     vae = load_vae(folder).float() if folder.is_dir() else finished_vae(sources[0], args)
     sources.append(reconstructed(vae.to(args.device).eval(), sources[0], args.copies))
     watch(run := judge_run(sources, args.runs, args.minutes, device=args.device))
     run.model.load_state_dict(run.average.weights)
-    save_judge(run.model, model_folder() / "judge")
+    save_judge(run.model, BUNDLED)
 
 
 if __name__ == "__main__":

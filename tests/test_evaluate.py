@@ -11,13 +11,13 @@ import torch.nn.functional as F
 
 from boringfusion_lite import evaluate, scoring
 from boringfusion_lite.clip import CLIP, CLIPConfig, ImageConfig, TextConfig
-from boringfusion_lite.scoring import ASPECTS, matched, tally, unseen_scenes, verdicts, wilson
 from boringfusion_lite.judge import Found, Judge, Reading, save_judge
 from boringfusion_lite.pipeline import StableDiffusion
 from boringfusion_lite.runtime import bundled_folder
 from boringfusion_lite.saving import save
 from boringfusion_lite.scenes import STARTER, WORLD, held_out, random_scene
 from boringfusion_lite.schedule import Schedule
+from boringfusion_lite.scoring import ASPECTS, matched, tally, unseen_scenes, verdicts, wilson
 from boringfusion_lite.tokenizer import Tokenizer
 from boringfusion_lite.unet import UNet, UNetConfig
 from boringfusion_lite.vae import VAE, VAEConfig
@@ -279,7 +279,16 @@ def untrained(tmp_path_factory):
 
 
 def test_the_command_scores_every_part(untrained, tmp_path, capsys):
-    options = ["--model", str(untrained), "--device", "cpu", "--images", "3", "--steps", "1"]
+    options = [
+        "--model",
+        str(untrained),
+        "--judge",
+        str(untrained / "judge"),
+        "--images",
+        "3",
+        "--steps",
+        "1",
+    ]
     evaluate.main(options)
     table, scores = capsys.readouterr().out, json.loads((untrained / "scores.json").read_text())
     parts = {row["part"] for row in scores["rows"]}

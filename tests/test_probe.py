@@ -1,0 +1,101 @@
+"""The probe: known numbers of SD 1.5, rows in order, and models left as they were."""
+
+import pytest
+import torch
+
+from boringfusion_lite import probe, recipes
+from boringfusion_lite.clip import TextEncoder
+from boringfusion_lite.pipeline import StableDiffusion
+from boringfusion_lite.schedule import Schedule
+from boringfusion_lite.tokenizer import Tokenizer
+from boringfusion_lite.unet import UNet
+from boringfusion_lite.vae import VAE
+
+COUCH = "photo of a couch, photorealistic"
+
+
+@pytest.fixture(scope="module")
+def sd():
+    """Tiny SD's shapes with random weights."""
+    parts = TextEncoder(recipes.TINY_TEXT), UNet(recipes.TINY_UNET), VAE(recipes.TINY_VAE)
+    return StableDiffusion(Tokenizer.load(), *(part.eval() for part in parts), Schedule())
+
+
+@pytest.fixture(scope="module")
+def sd15():
+    return probe.sd15_on_meta()
+
+
+def hooks(sd):
+    """All hooks on all modules of a model."""
+    networks = (sd.text_encoder, sd.unet, sd.vae)
+    modules = [module for network in networks for module in network.modules()]
+    return [hook for m in modules for hook in (*m._forward_hooks, *m._forward_pre_hooks)]
+
+
+def by_name(rows):
+    return {(row.stage, row.name): row for row in rows}
+
+
+def test_sd15_has_the_parameters_that_it_is_known_for(sd15):
+    counts = probe.parameter_counts(sd15)
+    assert counts == {"text encoder": 123_060_480, "UNet": 859_520_964, "VAE": 83_653_863}
+
+
+def test_sd15_on_the_meta_device(sd15):
+    rows = by_name(probe.shape_trace(sd15, COUCH))
+    assert {row.device for row in rows.values()} == {"meta"}
+    shapes = {
+        ("tokenizer", "ids"): (1, 77),
+        ("text encoder", "context"): (1, 77, 768),
+        ("noise", "x"): (1, 4, 64, 64),
+        ("UNet", "time vector"): (1, 1280),
+        ("UNet", "down, level 1"): (1, 320, 64, 64),
+        ("UNet", "middle"): (1, 1280, 8, 8),
+        ("UNet", "up, level 3"): (1, 1280, 16, 16),
+        ("UNet", "eps (noise-guess)"): (1, 4, 64, 64),
+        ("VAE decoder", "image"): (1, 3, 512, 512),
+    }
+    assert {key: rows[key].shape for key in shapes} == shapes
+    assert rows["VAE decoder", "image"].bytes == 3 * 512 * 512 * 4
+    assert rows["tokenizer", "ids"].dtype == "int64"
+
+
+def test_a_trace_follows_the_data_and_leaves_nothing_behind(sd):
+    rows = probe.shape_trace(sd, COUCH)
+    stages = list(dict.fromkeys(row.stage for row in rows))
+    order = ["text encoder", "tokenizer", "noise", "UNet", "sampler", "VAE decoder"]
+    assert sorted(stages) == sorted(order) and stages[-3:] == order[-3:]
+    assert rows[-1].shape == (1, 3, sd.image_size, sd.image_size)
+    assert by_name(rows)["text encoder", "context"].shape == (1, 77, recipes.TINY_TEXT.width)
+    for row in rows:
+        size = torch.empty(row.shape, dtype=getattr(torch, row.dtype), device="meta")
+        assert row.bytes == size.nbytes
+    assert not hooks(sd)
+
+
+def test_hooks_are_gone_after_an_error_too(sd, monkeypatch):
+    monkeypatch.setattr(VAE, "decode", lambda self, latents: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        probe.shape_trace(sd, COUCH)
+    assert not hooks(sd)
+    with pytest.raises(ZeroDivisionError), probe.stopwatch(sd):
+        1 / 0  # noqa: B018
+    assert not hooks(sd)
+
+
+def test_the_table_lines_two_models_up(sd, sd15):
+    traces = {"small": probe.shape_trace(sd, COUCH), "big": probe.shape_trace(sd15, COUCH)}
+    table = probe.tensor_table(traces).data
+    assert table.count("<tr>") == len(traces["big"]) + 1  # the big one has a level more
+    assert "<th>small</th>" in table and "<th>big</th>" in table
+    assert "<td>-</td>" in table and "<td>268,435,456</td>" in table
+
+
+def test_a_stopwatch_counts_calls_and_adds_up(sd):
+    with probe.stopwatch(sd) as watch:
+        sd(COUCH, steps=3, guidance_scale=5.0)
+    assert watch.calls == {"text encoder": 2, "UNet": 3, "VAE decoder": 1}
+    assert list(watch.ms) == ["text encoder", "UNet", "VAE decoder", "everything else"]
+    assert min(watch.ms.values()) >= 0
+    assert not hooks(sd)
