@@ -96,8 +96,8 @@ class Pictures:
         return inside.any(dim=1, keepdim=True).float()
 
     def captions(self, indices: np.ndarray, step: int) -> list[str]:
-        """One caption a picture, in a wording that depends on the step."""
-        return [self.scene(i).reworded(step)[0] for i in indices]
+        """One caption a picture, in a wording that depends on the picture and the step."""
+        return [self.scene(i).reworded(wording(i, step))[0] for i in indices]
 
     def swapped_captions(self, indices: np.ndarray, step: int) -> list[str]:
         """Captions that are nearly right: colours exchanged between two things, or one changed.
@@ -106,14 +106,20 @@ class Pictures:
         one, and yet not this picture.
         """
         rng = np.random.default_rng([step, 1])
-        return [nearly_right(self.scene(i), self.world, rng, step) for i in indices]
+        scenes = [(self.scene(i), wording(i, step)) for i in indices]
+        return [nearly_right(scene, self.world, rng, seed) for scene, seed in scenes]
 
 
-def nearly_right(scene: Scene, world: World, rng: np.random.Generator, step: int) -> str:
+def wording(index: int, step: int) -> int:
+    """The seed of one picture's wording in one step."""
+    return step * 1_000_000_007 + int(index)
+
+
+def nearly_right(scene: Scene, world: World, rng: np.random.Generator, seed: int) -> str:
     """A caption with one fact wrong; drawn again where it leaves out just that fact."""
-    true = wrong = scene.reworded(step)[0]
+    true = wrong = scene.reworded(seed)[0]
     while wrong == true:
-        wrong = exchange(scene, world, rng).reworded(step)[0]
+        wrong = exchange(scene, world, rng).reworded(seed)[0]
     return wrong
 
 

@@ -3,22 +3,25 @@
 import pytest
 import torch
 
-from boringfusion_lite import probe, recipes
-from boringfusion_lite.clip import TextEncoder
+from boringfusion_lite import probe
+from boringfusion_lite.clip import TextConfig, TextEncoder
 from boringfusion_lite.pipeline import StableDiffusion
 from boringfusion_lite.schedule import Schedule
 from boringfusion_lite.tokenizer import Tokenizer
-from boringfusion_lite.unet import UNet
-from boringfusion_lite.vae import VAE
+from boringfusion_lite.unet import UNet, UNetConfig
+from boringfusion_lite.vae import VAE, VAEConfig
 
 COUCH = "photo of a couch, photorealistic"
 
 
 @pytest.fixture(scope="module")
 def sd():
-    """Tiny SD's shapes with random weights."""
-    parts = TextEncoder(recipes.TINY_TEXT), UNet(recipes.TINY_UNET), VAE(recipes.TINY_VAE)
-    return StableDiffusion(Tokenizer.load(), *(part.eval() for part in parts), Schedule())
+    """A very small model with random weights, two levels deep."""
+    text = TextEncoder(TextConfig(width=32, layers=1, heads=2))
+    levels = {"channels": (16, 32), "attention": (True, False), "heads": (2, 2), "groups": 8}
+    unet = UNet(UNetConfig(sample_size=8, context_width=32, blocks_per_level=1, **levels))
+    vae = VAE(VAEConfig(channels=(8, 8, 8, 8), blocks_per_level=1, groups=4))
+    return StableDiffusion(Tokenizer.load(), text.eval(), unet.eval(), vae.eval(), Schedule())
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_a_trace_follows_the_data_and_leaves_nothing_behind(sd):
     order = ["text encoder", "tokenizer", "noise", "UNet", "sampler", "VAE decoder"]
     assert sorted(stages) == sorted(order) and stages[-3:] == order[-3:]
     assert rows[-1].shape == (1, 3, sd.image_size, sd.image_size)
-    assert by_name(rows)["text encoder", "context"].shape == (1, 77, recipes.TINY_TEXT.width)
+    assert by_name(rows)["text encoder", "context"].shape == (1, 77, 32)
     for row in rows:
         size = torch.empty(row.shape, dtype=getattr(torch, row.dtype), device="meta")
         assert row.bytes == size.nbytes
@@ -87,7 +90,7 @@ def test_hooks_are_gone_after_an_error_too(sd, monkeypatch):
 def test_the_table_lines_two_models_up(sd, sd15):
     traces = {"small": probe.shape_trace(sd, COUCH), "big": probe.shape_trace(sd15, COUCH)}
     table = probe.tensor_table(traces).data
-    assert table.count("<tr>") == len(traces["big"]) + 1  # the big one has a level more
+    assert table.count("<tr>") == len(traces["big"]) + 1  # the big one has them all
     assert "<th>small</th>" in table and "<th>big</th>" in table
     assert "<td>-</td>" in table and "<td>268,435,456</td>" in table
 
