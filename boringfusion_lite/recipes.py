@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
 
 from .clip import CLIP, CLIPConfig, ImageConfig, TextConfig, TextEncoder, contrastive_loss
 from .dataset import Pictures, shuffled
@@ -196,7 +197,10 @@ def encode_all(vae: VAE, pictures: Pictures, device: torch.device, cache: Path) 
     if cache.exists():
         return torch.load(cache, weights_only=True)
     batches = np.array_split(np.arange(len(pictures)), math.ceil(len(pictures) / 64))
-    latents = torch.cat([vae.encode(pictures.images(b).to(device)).half().cpu() for b in batches])
+    vae = vae.to(memory_format=torch.channels_last)
+    with mixed_precision(device):
+        encoded = (vae.encode(pictures.images(b).to(device)) for b in tqdm(batches, "latents"))
+        latents = torch.cat([some.half().cpu() for some in encoded])
     torch.save(latents, cache)
     return latents
 

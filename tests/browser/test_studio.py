@@ -127,7 +127,8 @@ def shown(studio) -> int:
 
 
 def test_every_cell_ran(page):
-    assert page.locator(".jp-Notebook .jp-RenderedText[data-mime-type*=stderr]").count() == 0
+    for trouble in ("stderr", "error"):
+        assert page.locator(f".jp-Notebook [data-mime-type*='{trouble}']").count() == 0
     assert page.locator(".jp-Notebook img[alt='']").count() == 0
     assert page.get_by_text("not attempted").count() >= 3
 
