@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from . import recipes, scenes
+from . import recipes, scenes, weights
 from .captions import vocabulary
 from .clip import CLIP, TextEncoder
 from .dataset import Pictures
@@ -51,7 +51,7 @@ def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
     """The trained VAE, its latents brought to a common scale measured on a thousand pictures."""
     vae = VAE(recipes.TINY_VAE)
     vae.load_state_dict(state("vae", args.runs)["average"])
-    recipes.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
+    weights.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
     return vae.to(args.device).eval()
 
 
@@ -76,14 +76,14 @@ class Denoiser(nn.Module):
 
 
 def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae = recipes.start_certain(VAE(recipes.TINY_VAE)).to(args.device)
+    vae = weights.start_certain(VAE(recipes.TINY_VAE)).to(args.device)
     loss = recipes.VAELoss(vae, pictures, args.device)
     return Run("vae", vae, loss, args.runs, args.minutes or 40, learning_rate=8e-4)
 
 
 def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     clip, tokenizer = CLIP(recipes.TINY_CLIP), Tokenizer.load()
-    recipes.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(pictures.world))
+    weights.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(pictures.world))
     loss = recipes.CLIPLoss(clip.to(args.device), pictures, tokenizer, args.device)
     return Run("clip", clip, loss, args.runs, args.minutes or 12, learning_rate=1e-3)
 
@@ -103,7 +103,7 @@ def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     cache = args.runs / f"latents-{len(pictures)}-{state('vae', args.runs)['step']}.pt"
     latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
-    unet = recipes.start_silent(UNet(recipes.TINY_UNET)).to(args.device)
+    unet = weights.start_silent(UNet(recipes.TINY_UNET)).to(args.device)
     text_encoder = finished_clip(args).text_encoder.to(args.device)
     loss = recipes.UNetLoss(
         unet,
@@ -131,7 +131,7 @@ def publish(pictures: Pictures, args: argparse.Namespace) -> None:
     """Write the averaged weights of the three runs as one model folder, in float16."""
     args.device = torch.device("cpu")
     denoiser, tokenizer = finished_denoiser(args), Tokenizer.load()
-    recipes.forget_unsaid(denoiser.text_encoder, tokenizer, vocabulary(pictures.world))
+    weights.forget_unsaid(denoiser.text_encoder, tokenizer, vocabulary(pictures.world))
     clip = finished_clip(args, "clip-again")
     clip.text_encoder = denoiser.text_encoder
     sd = StableDiffusion(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import boringfusion_lite as bf
-from boringfusion_lite import recipes, scenes
+from boringfusion_lite import scenes, weights
 from boringfusion_lite.captions import vocabulary
 from boringfusion_lite.clip import CLIP, CLIPConfig, ImageConfig, TextConfig
 from boringfusion_lite.runtime import bundled_folder
@@ -66,7 +66,7 @@ def tiny_clip(tokenizer):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         clip = CLIP(CLIP_CONFIG).eval()
-    recipes.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(scenes.STARTER))
+    weights.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(scenes.STARTER))
     return clip
 
 

@@ -27,7 +27,7 @@ ROWS = [
     ["names", "settings", "checkpoint", "saving"],
     ["shapes", "things", "surroundings", "styles", "drawing"],
     ["captions", "layout", "scenes", "dataset"],
-    ["recipes", "training", "train", "judge", "scoring", "evaluate"],
+    ["weights", "recipes", "training", "train", "judge", "scoring", "evaluate"],
     ["probe"],
     ["plots", "widgets"],
     ["checks"],

@@ -12,7 +12,7 @@ from conftest import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
 from torch import nn
 
 import boringfusion_lite as bf
-from boringfusion_lite import dataset, recipes, scenes, train, training
+from boringfusion_lite import dataset, recipes, scenes, train, training, weights
 from boringfusion_lite.captions import vocabulary
 from boringfusion_lite.clip import CLIP, TextEncoder
 from boringfusion_lite.dataset import Pictures, shuffled
@@ -48,7 +48,7 @@ def clock(monkeypatch):
 
 
 def vae_loss(pictures, tokenizer):
-    vae = recipes.start_certain(VAE(VAE_CONFIG))
+    vae = weights.start_certain(VAE(VAE_CONFIG))
     return vae, recipes.VAELoss(vae, pictures, CPU)
 
 
@@ -288,7 +288,7 @@ def test_standardise_moves_no_pixel(pictures):
             return vae.decode(vae.encode(images[:4])), vae.decode(vae.encode(images[:4], g))
 
     before = reconstructions()
-    recipes.standardise(vae, images)
+    weights.standardise(vae, images)
     for old, new in zip(before, reconstructions()):
         assert old.std() > 0.01
         torch.testing.assert_close(new, old, atol=1e-4, rtol=0)
@@ -301,7 +301,7 @@ def test_standardise_moves_no_pixel(pictures):
 def test_forget_unsaid_zeroes_what_is_never_said_and_nothing_else(tokenizer):
     words, encoder = vocabulary(scenes.STARTER), TextEncoder(CLIP_CONFIG.text)
     before = encoder.token_embedding.weight.detach().clone()
-    recipes.forget_unsaid(encoder, tokenizer, words)
+    weights.forget_unsaid(encoder, tokenizer, words)
     after = encoder.token_embedding.weight.detach()
     said = {START, END} | {p.id for word in [*words, ",", "."] for p in tokenizer.pieces(word)}
     assert set(after.any(dim=1).nonzero()[:, 0].tolist()) == said
@@ -324,7 +324,7 @@ def test_cropping_changes_no_embedding(tiny_clip, tokenizer):
 
 
 def test_the_encoder_starts_certain():
-    _, logvar = recipes.start_certain(VAE(VAE_CONFIG)).moments(torch.zeros(1, 3, 16, 16))
+    _, logvar = weights.start_certain(VAE(VAE_CONFIG)).moments(torch.zeros(1, 3, 16, 16))
     assert -7 < logvar.min() and logvar.max() < -5
 
 
