@@ -22,7 +22,7 @@ from torch import Tensor
 from .tokenizer import END, LENGTH, ROOM, START, Piece
 
 PROMPT, EMPTY, NOISE, PIXEL, PAD = "#0072B2", "#595959", "#D55E00", "#E69F00", "#BDBDBD"
-WIDTH, DPI, SMALL = 9.0, 100, 100_000  # inches; dots per inch; bytes of an image that is small
+WIDTH, DPI, SMALL = 9.0, 100, 80_000  # inches; dots per inch; bytes of an image that is small
 LIMIT = 3  # latents and text vectors have a standard deviation near 1
 SIGNED = {"cmap": "PuOr", "vmin": -LIMIT, "vmax": LIMIT, "interpolation": "nearest"}
 MONO = {"family": "monospace", "size": 8}
@@ -47,11 +47,11 @@ def signed_rgb(x: Tensor) -> np.ndarray:
 
 
 def encoded(figure: Figure) -> bytes:
-    """The figure as a PNG, or as a JPEG where the PNG would be above 100 kB."""
+    """The figure as a PNG, or as a JPEG where the PNG would be above 80 kB."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     picture, quality = Image.open(buffer).convert("RGB"), 96
-    while buffer.tell() > SMALL and quality > 70:
+    while buffer.tell() > SMALL and quality > 40:
         buffer, quality = BytesIO(), quality - 4
         picture.save(buffer, format="jpeg", quality=quality, subsampling=0, optimize=True)
     return buffer.getvalue()

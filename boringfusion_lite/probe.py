@@ -45,7 +45,7 @@ def landmarks(sd: StableDiffusion) -> Iterator[tuple[str, str, nn.Module]]:
     yield "UNet", "middle", unet.middle[-1]
     for level in reversed(range(levels)):  # the first block of a level, at the level's size
         yield "UNet", f"up, level {level + 1}", unet.up[(levels - 1 - level) * (blocks + 1)]
-    yield "UNet", "eps (noise-guess)", unet.conv_out
+    yield "UNet", "eps", unet.conv_out
     yield "VAE decoder", "middle", decoder.middle
     for number, level in enumerate(decoder.levels, start=1):
         yield "VAE decoder", f"level {number}", level
@@ -79,7 +79,7 @@ def shape_trace(sd: StableDiffusion, prompt: str, steps: int = 20) -> list[Tenso
         eps = sd.unet(x, t, context)
         alpha_bar = sd.schedule.alphas_cumprod[t].item()
         x0 = (x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5  # Ho et al. 2020, eq. 4
-        note("sampler", "x0 (clean-guess)", x0)
+        note("sampler", "clean-guess", x0)
         sd.vae.decode(x0)
     return rows
 
@@ -89,6 +89,15 @@ def sd15_on_meta() -> StableDiffusion:
     with torch.device("meta"):
         text_encoder, unet, vae = TextEncoder(), UNet(), VAE()
     return StableDiffusion(Tokenizer.load(), text_encoder, unet, vae, Schedule.scaled_linear())
+
+
+def readable(size: float) -> str:
+    """Bytes in the unit that suits them: 616 B, 38.5 KiB, 256 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} GiB"
 
 
 def tensor_table(models: dict[str, list[TensorRow]]):
@@ -101,8 +110,11 @@ def tensor_table(models: dict[str, list[TensorRow]]):
     for key in dict.fromkeys(key for rows in sorted(found, key=len)[::-1] for key in rows):
         cells.append(f"</tr><tr><td>{key[0]}</td><td>{key[1]}</td>".replace(" ", "&nbsp;"))
         for row in (rows.get(key) for rows in found):
-            shown = [list(row.shape), row.dtype, row.device, f"{row.bytes:,}"] if row else ["-"] * 4
-            cells += [f"<td>{value}</td>".replace(", ", ",&nbsp;") for value in shown]
+            if row is None:
+                cells.append("<td>-</td>" * 4)
+                continue
+            shown = list(row.shape), row.dtype, row.device, readable(row.bytes)
+            cells += [f"<td>{value}</td>".replace(" ", "&nbsp;") for value in shown]
     return HTML(f"<table>{''.join(cells)}</tr></table>")
 
 

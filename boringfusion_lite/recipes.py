@@ -143,10 +143,11 @@ def encode_all(vae: VAE, pictures: Pictures, device: torch.device, cache: Path) 
     if cache.exists():
         return torch.load(cache, weights_only=True)
     batches = np.array_split(np.arange(len(pictures)), math.ceil(len(pictures) / 64))
-    vae = vae.to(memory_format=torch.channels_last)
-    with mixed_precision(device):
-        encoded = (vae.encode(pictures.images(b).to(device)) for b in tqdm(batches, "latents"))
-        latents = torch.cat([some.half().cpu() for some in encoded])
+    vae, encoded = vae.to(memory_format=torch.channels_last), []
+    for batch in tqdm(batches, "latents"):
+        with mixed_precision(device):
+            encoded.append(vae.encode(pictures.images(batch).to(device)))
+    latents = torch.cat(encoded).half().cpu()
     torch.save(latents, cache)
     return latents
 

@@ -9,6 +9,7 @@
 The UNet learns on the VAE's latents and the text tower's vectors; `publish` puts the averaged
 weights together into a model folder. A run stops when its minutes are spent, counting those of
 every earlier call; call it again with more minutes and it goes on from its checkpoint in `runs/`.
+Where those checkpoints are gone, `--start-from data/tiny-sd` begins with the published weights.
 
 The real Stable Diffusion leaves CLIP's text tower as it was. Ours sees so few captions before the
 UNet starts that it goes on learning with it; `--freeze-text` is the real thing.
@@ -24,6 +25,7 @@ from tqdm import tqdm
 
 from . import recipes, scenes, weights
 from .captions import vocabulary
+from .checkpoint import load_clip, load_text_encoder, load_unet, load_vae
 from .clip import CLIP, TextEncoder
 from .dataset import Pictures
 from .pipeline import StableDiffusion
@@ -76,13 +78,15 @@ class Denoiser(nn.Module):
 
 
 def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae = weights.start_certain(VAE(recipes.TINY_VAE)).to(args.device)
+    begun = args.start_from and load_vae(args.start_from / "vae").float()
+    vae = (begun or weights.start_certain(VAE(recipes.TINY_VAE))).to(args.device)
     loss = recipes.VAELoss(vae, pictures, args.device)
     return Run("vae", vae, loss, args.runs, args.minutes or 40, learning_rate=8e-4)
 
 
 def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    clip, tokenizer = CLIP(recipes.TINY_CLIP), Tokenizer.load()
+    begun = args.start_from and load_clip(args.start_from)
+    clip, tokenizer = begun or CLIP(recipes.TINY_CLIP), Tokenizer.load()
     weights.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(pictures.world))
     loss = recipes.CLIPLoss(clip.to(args.device), pictures, tokenizer, args.device)
     return Run("clip", clip, loss, args.runs, args.minutes or 12, learning_rate=1e-3)
@@ -103,8 +107,13 @@ def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     cache = args.runs / f"latents-{len(pictures)}-{state('vae', args.runs)['step']}.pt"
     latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
-    unet = weights.start_silent(UNet(recipes.TINY_UNET)).to(args.device)
-    text_encoder = finished_clip(args).text_encoder.to(args.device)
+    if args.start_from:
+        unet = load_unet(args.start_from / "unet").float()
+        text_encoder = load_text_encoder(args.start_from / "text_encoder").float()
+    else:
+        unet = weights.start_silent(UNet(recipes.TINY_UNET))
+        text_encoder = finished_clip(args).text_encoder
+    unet, text_encoder = unet.to(args.device), text_encoder.to(args.device)
     loss = recipes.UNetLoss(
         unet,
         text_encoder,
@@ -168,6 +177,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--freeze-text", action="store_true", help="unet: leave the text tower alone"
     )
+    parser.add_argument("--start-from", type=Path, help="begin with a published model's weights")
     parser.add_argument("--output", type=Path, default=bundled_folder(), help="publish: where to")
     return parser.parse_args(arguments)
 

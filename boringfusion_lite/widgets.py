@@ -126,8 +126,8 @@ class Studio(ipw.VBox):
         for control in (self.prompt, self.seed, self.steps, self.guidance):
             control.observe(self._redraw, names="value")
         self.step.observe(self._scrub, names="value")
-        self.back.on_click(lambda _: self._move(-1))
-        self.forward.on_click(lambda _: self._move(1))
+        self.back.on_click(lambda _: self.step.set_trait("value", self.step.value - 1))
+        self.forward.on_click(lambda _: self.step.set_trait("value", self.step.value + 1))
         self.reset.on_click(self._reset)
 
     @property
@@ -155,7 +155,8 @@ class Studio(ipw.VBox):
         """Which words do nothing, and which end of the prompt is cut off; "" where all is read."""
         prompt, remarks = self.prompt.value, []
         if unknown := list(dict.fromkeys(self.sd.unknown_words(prompt))):
-            remarks.append(f"The model does not know: <b>{html.escape(', '.join(unknown))}</b>.")
+            words = html.escape(", ".join(unknown))
+            remarks.append(f"The model does not know: <b>{words}</b>. Such words do nothing.")
         if tail := self.sd.tokenizer.cut_tail(prompt):
             remarks.append(f"Cut off: <s>{html.escape(tail[:60])}</s>.")
         return " ".join(remarks)
@@ -185,9 +186,6 @@ class Studio(ipw.VBox):
         if self._shown is not None and number < len(self._shown.frames):
             self.image.value = self._shown.frames[number]
             self.sentence.value = self._shown.sentences[number]
-
-    def _move(self, steps: int) -> None:
-        self.step.value += steps
 
     def _reset(self, _=None) -> None:
         """Back to the settings of the beginning, in one go."""
