@@ -41,7 +41,7 @@ PARTS = "image", "vae", "clip"
 JUDGED = "judge: drawings", "judge: drawings through the VAE"
 SPLITS = {"train": "pictures", "held-out": "pictures of pairs never trained"}
 GOALS = {  # for the first release, in the end
-    **{(part, aspect): (TRUSTED, 0.98) for part in JUDGED for aspect in ("thing", "colour")},
+    **{(JUDGED[0], aspect): (TRUSTED, 0.98) for aspect in ("thing", "colour")},
     ("vae", "PSNR, mean of all"): (26, 32),
     ("clip", "caption found among 256"): (0.85, 0.98),
     **{("pictures", aspect): (0.85, 0.98) for aspect in ("thing", "colour")},
@@ -106,8 +106,8 @@ def image_rows(sd: StableDiffusion, judge: Judge, n: int, **options) -> list[dic
 
 
 def trust(rows: list[dict]) -> str:
-    """Whether the judge may be believed, in a sentence."""
-    own = [one for one in rows if one["part"] in JUDGED and one["score"] in ("thing", "colour")]
+    """Whether the judge may be believed, in a sentence; what the VAE blurs is not its fault."""
+    own = [one for one in rows if one["part"] == JUDGED[0] and one["score"] in ("thing", "colour")]
     if not own:
         return "No judge was asked."
     rate = f"{100 * min(one['value'] for one in own):.1f} % of things and of colours right"

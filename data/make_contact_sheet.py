@@ -16,7 +16,7 @@ import boringfusion_lite as bf
 from boringfusion_lite import scenes
 
 FIRST, COUNT, COLUMNS = 20_000_000, 36, 6
-CELL, TEXT = 160, 52  # pixels: width of a cell, height of the words under a picture
+CELL, TEXT = 160, 66  # pixels: width of a cell, height of the words under a picture
 
 
 def prompts(world: scenes.World) -> list[str]:
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "contact_sheet.jpg")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--guidance", type=float, default=7.5)
     args = parser.parse_args()
     sd, captions = bf.load(), prompts(scenes.STARTER)
     pictures = []

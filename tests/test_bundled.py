@@ -15,7 +15,6 @@ from boringfusion_lite.runtime import bundled_folder
 ROOT = Path(__file__).parent.parent
 FOLDER = bundled_folder()
 COUCH = "photo of a couch, photorealistic"
-pytestmark = pytest.mark.skipif(not (FOLDER / "unet").exists(), reason="no weights there yet")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_the_scaling_factor_is_one_over_the_spread(tiny):
     images = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1
     latents = torch.cat([tiny.vae.encode(batch) for batch in images.split(16)])
     assert latents.std().item() == pytest.approx(1, rel=0.05)
-    assert tiny.vae.decode(latents[:4]).sub(images[:4]).square().mean() < 0.05
+    assert tiny.vae.decode(latents[:4]).sub(images[:4]).square().mean() < 0.02
 
 
 def test_two_runs_draw_the_same_bytes(tmp_path):

@@ -253,7 +253,7 @@ def test_nothing_said_is_nothing_scored():
 def test_a_judge_below_97_percent_is_not_believed():
     rows = [evaluate.row(evaluate.JUDGED[0], "thing", 0.99, (0.9, 1.0), 100, 0.1)]
     assert "at least 99.0 %" in evaluate.trust(rows)
-    rows.append(evaluate.row(evaluate.JUDGED[1], "colour", 0.96, (0.9, 1.0), 100, 0.1))
+    rows.append(evaluate.row(evaluate.JUDGED[0], "colour", 0.96, (0.9, 1.0), 100, 0.1))
     assert "mean nothing" in evaluate.trust(rows)
     assert "No judge" in evaluate.trust([])
 
