@@ -11,6 +11,7 @@ import torch
 import boringfusion_lite as bf
 from boringfusion_lite import scenes
 from boringfusion_lite.runtime import bundled_folder
+from boringfusion_lite.scoring import drawings, unseen_scenes
 
 ROOT = Path(__file__).parent.parent
 FOLDER = bundled_folder()
@@ -64,8 +65,7 @@ def test_its_clip_reads_with_the_same_text_tower(tiny):
 @torch.no_grad()
 def test_the_scaling_factor_is_one_over_the_spread(tiny):
     """On scenes that were never trained: scaled latents have a standard deviation of about 1."""
-    drawn = [scenes.random_scene(s, scenes.STARTER, "held-out").draw(128) for s in range(64)]
-    images = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1
+    images = drawings(unseen_scenes(scenes.STARTER, "train", 128))
     latents = torch.cat([tiny.vae.encode(batch) for batch in images.split(16)])
     assert latents.std().item() == pytest.approx(1, rel=0.05)
     assert tiny.vae.decode(latents[:4]).sub(images[:4]).square().mean() < 0.02
