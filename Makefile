@@ -34,10 +34,8 @@ test: $(VENV)/.dev chromium  ## set up, then run every test and every notebook
 	$(PY) -m pytest -n 2 --dist loadfile \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout=120 tests $(NOTEBOOKS)
 
-notebooks: $(VENV)/.lab  ## run every notebook in order and store what it shows
-	@set -e; for page in $(NOTEBOOKS); do \
-	HF_HUB_OFFLINE=1 $(PY) -m nbconvert --to notebook --execute --inplace $$page \
-	--ExecutePreprocessor.timeout=600 --ExecutePreprocessor.record_timing=False; done
+notebooks: $(VENV)/.dev  ## run every notebook in order and store what it shows
+	HF_HUB_OFFLINE=1 $(PY) notebooks/run.py
 
 check: $(VENV)/.lab  ## is everything here that the notebooks need?
 	@$(PY) -m boringfusion_lite.runtime

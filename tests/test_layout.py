@@ -9,27 +9,32 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "boringfusion_lite"
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__"))
+MODULES = sorted(  # dotted, those of the three folders for the pages with their folder's name
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if not path.stem.startswith("__")
+)
 
 # In the order the data flows. A module may import from its own row and from the rows above.
 ROWS = [
     ["runtime"],
-    ["tokenizer"],
+    ["bpe", "tokenizer"],
     ["attention", "blocks"],
     ["clip"],
     ["prompts"],
-    ["schedule"],
+    ["schedule", "ideal"],
     ["unet"],
     ["guidance"],
-    ["samplers"],
+    ["moment", "onestep", "multistep", "samplers"],
     ["vae"],
-    ["pipeline"],
+    ["pipeline", "interpolation", "tiling", "merging"],
     ["names", "settings", "checkpoint", "saving"],
     ["shapes", "things", "surroundings", "styles", "drawing"],
     ["captions", "layout", "scenes", "dataset"],
     ["weights", "recipes", "training", "train", "judge", "scoring", "evaluate"],
-    ["probe"],
-    ["plots", "widgets"],
+    ["probe", "attention_maps"],
+    ["plots"],
+    ["widgets"],
     ["checks"],
 ]
 ROW = {module: number for number, row in enumerate(ROWS) for module in row}
@@ -40,8 +45,11 @@ HOSTS = re.compile(
 MACHINE = re.compile(r"(?<![\w.+])/(home|root|Users|work|opt|mnt|workspace)/\w|[A-Z]:\\+Users\\")
 
 
-def imports(tree: ast.AST) -> set[str]:
-    """Dotted names of everything imported in a syntax tree, our own modules with a leading dot."""
+def imports(tree: ast.AST, folder: str = "") -> set[str]:
+    """Dotted names of everything imported in a syntax tree, our own modules with a leading dot.
+
+    folder: the one that the module is in, to which a single dot leads.
+    """
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -49,11 +57,26 @@ def imports(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             whole = "." * node.level + (node.module or "")
             names |= {whole} if node.module else {f".{alias.name}" for alias in node.names}
-    return {re.sub(r"^boringfusion_lite\.", ".", name) for name in names}
+    names = {re.sub(r"^boringfusion_lite\.", ".", name) for name in names}
+    if folder:  # two dots lead to the package, one to the folder
+        names = {re.sub(r"^\.(?!\.)", f".{folder}.", name) for name in names}
+    return {re.sub(r"^\.+", ".", name) for name in names}
+
+
+def folder_of(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+def top_of(module: str) -> str:
+    return module.split(".")[0]
 
 
 def parse(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+    return ast.parse(path_of(module).read_text("utf-8"))
+
+
+def path_of(module: str) -> Path:
+    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def project_texts() -> list[Path]:
@@ -69,18 +92,19 @@ def project_texts() -> list[Path]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_upwards(module):
-    assert module in ROW, f"Give {module}.py its row in ROWS: where in the flow does it belong?"
-    for name in imports(parse(module)):
+    own = ROW.get(top_of(module))
+    assert own is not None, f"Give {module} its row in ROWS: where in the flow does it belong?"
+    for name in imports(parse(module), folder_of(module)):
         if name.startswith("."):
             other = name.split(".")[1]
-            assert ROW.get(other, 0) <= ROW[module], f"{other}, imported here, comes after it"
+            assert ROW.get(other, 0) <= own, f"{other}, imported here, comes after it"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_heavy_packages_have_one_home(module):
     used = {name.split(".")[0] for name in imports(parse(module))}
-    assert "matplotlib" not in used or module == "plots"
-    assert "ipywidgets" not in used or module == "widgets"
+    assert "matplotlib" not in used or top_of(module) in ("plots", "widgets")
+    assert "ipywidgets" not in used or top_of(module) == "widgets"
     first = [node for node in parse(module).body if isinstance(node, ast.Import | ast.ImportFrom)]
     slow = {name.split(".")[0] for node in first for name in imports(node)} & SLOW_IMPORTS
     assert not slow, "import it in the function that needs it: it takes a second"
@@ -88,7 +112,7 @@ def test_heavy_packages_have_one_home(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_file_is_read_in_one_sitting(module):
-    source = (PACKAGE / f"{module}.py").read_text("utf-8")
+    source = path_of(module).read_text("utf-8")
     lines = source.count("\n")
     assert lines <= 250
     assert ast.get_docstring(ast.parse(source)), "say in a docstring what the module is for"

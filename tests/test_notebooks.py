@@ -128,23 +128,26 @@ def test_exercises_come_with_hint_and_solution(notebook):
     for stars in ("★ ", "★★ ", "★★★ "):
         assert f"### {stars}" in text
     assert text.count("<summary>Hint</summary>") == text.count("<summary>Solution</summary>") == 3
-    assert sum("not attempted" in "".join(o.get("text", "")) for o in outputs(notebook)) == 3
+    shown = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in outputs(notebook)]
+    assert sum("not attempted" in "".join(text) for text in shown) == 3
 
 
 def test_every_solution_holds(notebook):
-    """Run the page's definitions and its worked solutions, each with its assertions."""
+    """Run the page's setup, its cells tagged "definitions", its solutions, and their checks."""
     if not os.environ.get("BORINGFUSION_MODEL") and not (bundled_folder() / "unet").is_dir():
         pytest.skip("no model weights: data/tiny-sd has no unet")
     solutions = re.findall(r"```python\n(.*?)```", "\n".join(prose(notebook)), re.DOTALL)
     assert len(solutions) == 3
+    cells = ["".join(cell["source"]) for cell in code(notebook)]
+    tagged = ["definitions" in cell["metadata"].get("tags", []) for cell in code(notebook)]
+    verdicts = [line for cell in cells for line in cell.splitlines() if line.startswith("checks.")]
+    assert len(verdicts) == 3, "an exercise ends with checks.check_...(yours)"
     space, grad = {}, torch.is_grad_enabled()
     try:
-        for cell in code(notebook)[:2]:
-            exec("".join(cell["source"]), space)
-        for cell in code(notebook)[2:]:
-            if "def difference" in (source := "".join(cell["source"])):
-                exec(source.split("\n\n\n")[0], space)
-        for solution in solutions:
-            exec(solution, space)
+        for source in [cells[0], *(cell for cell, use in zip(cells, tagged) if use), *solutions]:
+            exec(source, space)
+        for line in verdicts:
+            verdict = eval(line, space)
+            assert verdict.passed, verdict
     finally:
         torch.set_grad_enabled(grad)

@@ -126,7 +126,7 @@ def test_any_prompt_can_be_shown(tokenizer, prompt, cut):
     texts = [text.get_text() for text in figure.axes[0].texts]
     pads = LENGTH - 2 - min(len(pieces), 75)
     assert (f"+ {pads} x end" in texts) == (pads > 0)
-    struck = [line for line in figure.axes[0].lines if line.get_color() == plots.NOISE]
+    struck = [line for line in figure.axes[0].lines if line.get_color() == plots.canvas.NOISE]
     assert len(struck) == cut
     with_vectors = plots.embedding_map(noise(77, 16), pieces)
     for made in (figure, with_vectors):

@@ -91,9 +91,9 @@ def test_what_was_drawn_is_not_drawn_again(sd, studio):
         studio.seed.value = number % 5
     assert studio.draws == 5
     studio.steps.value = 4
-    for seed in range(widgets.KEPT + 4):
+    for seed in range(widgets.studio.KEPT + 4):
         studio.seed.value = seed
-    assert len(studio._drawings) == widgets.KEPT
+    assert len(studio._drawings) == widgets.studio.KEPT
 
 
 def test_an_error_is_told_in_place_and_the_next_move_recovers(sd, studio, monkeypatch):
@@ -177,8 +177,8 @@ def test_without_a_kernel_it_says_what_it_is(studio):
 @pytest.mark.parametrize("size", [64, 128, 512])
 def test_panels_fit_pictures_of_every_size(size):
     picture = Image.new("RGB", (size, size), "red")
-    data = widgets.panels(torch.randn(4, size // 8, size // 8), picture, picture)
-    side = widgets.panel_side(picture)
+    data = widgets.studio.panels(torch.randn(4, size // 8, size // 8), picture, picture)
+    side = widgets.studio.panel_side(picture)
     sheet = Image.open(BytesIO(data))
-    assert sheet.size == (3 * side + 2 * widgets.GAP, side)
+    assert sheet.size == (3 * side + 2 * widgets.studio.GAP, side)
     assert sheet.getpixel((sheet.width - 1, 0)) == (255, 0, 0)

@@ -1,4 +1,4 @@
-"""Controls over a model, for the notebooks. The one file that knows ipywidgets.
+"""The prompt studio of page 00: a prompt, a seed, steps and guidance, and every step to look at.
 
 The model runs when a control is let go, never while it moves; looking through the steps of a
 picture runs nothing at all. `draw` gives without any widget what the studio shows.
@@ -14,8 +14,8 @@ import ipywidgets as ipw
 from PIL import Image
 from torch import Tensor
 
-from .pipeline import StableDiffusion
-from .plots import signed_rgb
+from ..pipeline import StableDiffusion
+from ..plots import signed_rgb
 
 GAP, LINE, KEPT = 16, 2, 16  # pixels between panels and between latent maps; drawings remembered
 COLUMNS = ("noisy latents going in", "clean-guess", "finished picture")

@@ -1,0 +1,20 @@
+"""Controls over a model, for the notebooks; the only files that know ipywidgets.
+
+`live` puts sliders, choices and text boxes on any function that draws; `prompt_studio` belongs to
+page 00.
+"""
+
+from .live import Choice, Live, Slider, Text, live
+from .studio import Drawing, Studio, draw, prompt_studio
+
+__all__ = [
+    "Choice",
+    "Drawing",
+    "Live",
+    "Slider",
+    "Studio",
+    "Text",
+    "draw",
+    "live",
+    "prompt_studio",
+]
