@@ -23,7 +23,7 @@ from .tokenizer import Tokenizer
 from .unet import UNet
 from .vae import VAE
 
-Prompt = str | list[str]
+Prompt = str | list[str] | Tensor  # words, or vectors [B, 77, D] that words were turned into
 
 
 @dataclass
@@ -51,13 +51,15 @@ class StableDiffusion:
 
     # ---- text ----------------------------------------------------------------------------------
 
-    def tokenize(self, prompt: Prompt) -> Tensor:
+    def tokenize(self, prompt: str | list[str]) -> Tensor:
         """A prompt or a list of B prompts -> ids [B, 77] on the model's device."""
         return self.tokenizer(prompt).to(self.device)
 
     @torch.no_grad()
     def encode(self, prompt: Prompt) -> Tensor:
-        """A prompt or a list of B prompts -> context [B, 77, D]."""
+        """A prompt or a list of B prompts -> context [B, 77, D]; a context stays as it is."""
+        if isinstance(prompt, Tensor):
+            return prompt
         return finite(self.text_encoder(self.tokenize(prompt)), "text encoder")
 
     @cached_property
@@ -115,7 +117,7 @@ class StableDiffusion:
         self,
         prompt: Prompt,
         *,
-        negative_prompt: str = "",
+        negative_prompt: str | Tensor = "",
         steps: int = 20,
         guidance_scale: float = 7.5,
         sampler: str = "ddim",
@@ -129,7 +131,8 @@ class StableDiffusion:
         For a list of prompts give one seed each, or a single one that counts up from there. Each
         picture is then the one that it would be alone, up to rounding.
         """
-        count = len(self.tokenizer(prompt))
+        context = self.encode(prompt)
+        count = len(context)
         seeds = [seed + i for i in range(count)] if isinstance(seed, Integral) else seed
         if not count or len(seeds) != count:
             raise ValueError(
@@ -139,7 +142,7 @@ class StableDiffusion:
         generators = [generator(s) for s in seeds]  # they draw x, and later noise after it
         x = self._noise(generators, height, width)
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
-        predict_eps = guided(self.unet, self.encode(prompt), negative, guidance_scale)
+        predict_eps = guided(self.unet, context, negative, guidance_scale)
         return sample(predict_eps, x, self.schedule, sampler, steps, eta, generators)
 
     @torch.no_grad()
@@ -147,9 +150,10 @@ class StableDiffusion:
         """Scaled latents [B, 4, h, w] -> B pictures."""
         return to_pil(finite(self.vae.decode(latents), "VAE decoder"))
 
-    def __call__(self, prompt: str, **options) -> Image.Image:
+    def __call__(self, prompt: str | Tensor, **options) -> Image.Image:
         """One picture of the prompt; options as in `sample`. Warns of words it does not know."""
-        self.warn_about(prompt)
+        if isinstance(prompt, str):
+            self.warn_about(prompt)
         *_, last = self.sample(prompt, **options)
         return self.decode(last.x)[0]
 

@@ -264,3 +264,12 @@ def test_pixels_are_rounded_and_clipped():
     values = torch.tensor([-3.0, -1.0, 0.0, 1 / 255, 1.0, 9.0])
     picture = to_pil(values.expand(1, 3, 1, 6))[0]
     assert [picture.getpixel((i, 0))[0] for i in range(6)] == [0, 0, 128, 128, 255, 255]
+
+
+def test_a_context_is_as_good_as_its_prompt(tiny_sd):
+    words, options = "a red house", {"steps": 2, "seed": 3}
+    context = tiny_sd.encode(words)
+    assert tiny_sd.encode(context) is context
+    assert tiny_sd(context, **options).tobytes() == tiny_sd(words, **options).tobytes()
+    both = list(tiny_sd.sample(tiny_sd.encode([words, "a cat"]), negative_prompt=context, steps=2))
+    assert both[-1].x.shape[0] == 2
