@@ -131,8 +131,7 @@ class StableDiffusion:
         For a list of prompts give one seed each, or a single one that counts up from there. Each
         picture is then the one that it would be alone, up to rounding.
         """
-        context = self.encode(prompt)
-        count = len(context)
+        count = len(prompt if isinstance(prompt, Tensor) else self.tokenizer(prompt))
         seeds = [seed + i for i in range(count)] if isinstance(seed, Integral) else seed
         if not count or len(seeds) != count:
             raise ValueError(
@@ -142,7 +141,7 @@ class StableDiffusion:
         generators = [generator(s) for s in seeds]  # they draw x, and later noise after it
         x = self._noise(generators, height, width)
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
-        predict_eps = guided(self.unet, context, negative, guidance_scale)
+        predict_eps = guided(self.unet, self.encode(prompt), negative, guidance_scale)
         return sample(predict_eps, x, self.schedule, sampler, steps, eta, generators)
 
     @torch.no_grad()
