@@ -85,9 +85,17 @@ class Pictures:
         pixels = torch.from_numpy(self.pixels[np.sort(indices)][np.argsort(np.argsort(indices))])
         return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
-    def thing_mask(self, indices: np.ndarray) -> Tensor:
-        """1 where a thing is drawn (within its circle), else 0: float32 [B, 1, size, size]."""
-        size = self.pixels.shape[1]
+    def simple(self) -> np.ndarray:
+        """The indices of all pictures that show a single group of things."""
+        single = [len(self.scene(i).groups) == 1 for i in range(len(self))]
+        return np.flatnonzero(single)
+
+    def thing_mask(self, indices: np.ndarray, size: int | None = None) -> Tensor:
+        """1 where a thing is drawn (within its circle), else 0: float32 [B, 1, size, size].
+
+        size: that of the pictures, or of their latents.
+        """
+        size = size or self.pixels.shape[1]
         axis = (torch.arange(size) + 0.5) / size
         x, y, radius = torch.from_numpy(self.places[indices]).unbind(-1)  # [B, 3] each
         dx = (axis - x[..., None])[:, :, None, :]

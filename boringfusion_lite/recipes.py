@@ -162,9 +162,13 @@ def spread_timesteps(n: int, total: int, g: torch.Generator) -> Tensor:
 class UNetLoss:
     """Predict the noise in noisy latents from their caption; one caption in ten is left out.
 
-    A plain mean over timesteps gives the very noisy ones, which decide layout and colours, almost
-    no say. Weighting by 1 / alpha_bar (at most 100) makes the loss that of v-prediction
-    (Salimans & Ho 2022, section 4 and appendix D) while the network still predicts the noise.
+    A plain mean over timesteps gives the noisy ones, which decide layout and colours, almost no
+    say. Weighting by 1 / alpha_bar would make the loss that of v-prediction (Salimans & Ho 2022,
+    section 4 and appendix D); but then the noisiest drown those at which shapes are formed, so the
+    weight ends at 10. Cells in which a thing is drawn count four times as much as the others.
+
+    For the first `simple_until` of the run the pictures hold one group of things: what a word looks
+    like is learned sooner where nothing else could be meant.
     """
 
     unet: UNet
@@ -176,11 +180,16 @@ class UNetLoss:
     device: torch.device
     batch: int = 32
     train_text: bool = True
+    simple_until: float = 0.4
     seed: int = 0
+
+    def __post_init__(self):
+        self.simple, self.all = self.pictures.simple(), np.arange(len(self.pictures))
 
     def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
         g, n = generator(self.seed, step), self.batch
-        indices = shuffled(len(self.pictures), n, step, self.seed)
+        usable = self.simple if progress < self.simple_until else self.all
+        indices = usable[shuffled(len(usable), n, step, self.seed)]
         drop = torch.rand(n, generator=g) < 0.1
         captions = self.pictures.captions(indices, step)
         captions = ["" if dropped else c for dropped, c in zip(drop, captions)]
@@ -193,7 +202,9 @@ class UNetLoss:
             with torch.set_grad_enabled(self.train_text):
                 context = self.text_encoder(ids)
             eps = self.unet(x, t.to(self.device), context).float()
-        weights = (1 / self.schedule.alphas_cumprod).clamp(max=100)
+        weights = (1 / self.schedule.alphas_cumprod).clamp(max=10)
         weight = (weights[t] / weights.mean()).to(self.device)
-        error = (eps - noise.to(self.device)).square().mean(dim=(1, 2, 3))
+        inside = 1 + 3 * self.pictures.thing_mask(indices, x0.shape[-1])
+        inside = (inside / inside.mean()).to(self.device)
+        error = (inside * (eps - noise.to(self.device)).square()).mean(dim=(1, 2, 3))
         return (weight * error).mean(), n

@@ -140,12 +140,49 @@ def test_the_loss_of_the_unet_weighs_noisy_timesteps_as_v_prediction_does(pictur
 
     _, loss = unet_loss(pictures, tokenizer)
     loss.unet = says_zero
-    weights = (1 / bf.Schedule().alphas_cumprod).clamp(max=100)
+    weights = (1 / bf.Schedule().alphas_cumprod).clamp(max=10)
     with torch.no_grad():
         for step in range(20):
             value, _ = loss(step, 0.5)
             ratios.append(value / (weights[seen[-1]] / weights.mean()).mean())
     assert sum(ratios) / 20 == pytest.approx(1, abs=0.05)
+
+
+def test_the_unet_begins_with_a_single_group_of_things(pictures, tokenizer, monkeypatch):
+    _, loss = unet_loss(pictures, tokenizer)
+    seen = []
+    captions = pictures.captions
+    monkeypatch.setattr(pictures, "captions", lambda i, step: seen.extend(i) or captions(i, step))
+    with torch.no_grad():
+        for step in range(3):
+            loss(step, 0.1)
+    assert {len(pictures.scene(i).groups) for i in seen} == {1}
+    with torch.no_grad():
+        for step in range(3):
+            loss(step, 0.9)
+    assert {len(pictures.scene(i).groups) for i in seen} == {1, 2}
+
+
+def test_an_error_on_a_thing_counts_four_times(pictures, tokenizer):
+    """Networks that are wrong by one, on the things or beside them."""
+    errors = {}
+    for where in ("on", "beside"):
+
+        def wrong(x, t, context, where=where):
+            g = recipes.generator(0, 5)
+            torch.rand(8, generator=g)  # which captions are left out
+            noise = torch.randn(x.shape, generator=g)
+            indices = loss.all[recipes.shuffled(COUNT, 8, 5, 0)]
+            mask = pictures.thing_mask(indices, 8)
+            return noise + (mask if where == "on" else 1 - mask)
+
+        _, loss = unet_loss(pictures, tokenizer)
+        loss.unet = wrong
+        indices = loss.all[recipes.shuffled(COUNT, 8, 5, 0)]
+        share = pictures.thing_mask(indices, 8).mean()
+        with torch.no_grad():
+            errors[where] = loss(5, 0.9)[0] / (share if where == "on" else 1 - share)
+    assert errors["on"] / errors["beside"] == pytest.approx(4, rel=0.35)  # timesteps weigh too
 
 
 def test_every_batch_sees_all_timesteps(monkeypatch):
