@@ -65,6 +65,8 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
 	@touch $(VENV)/.lab $@
 
 chromium:
-	@command -v chromium >/dev/null || $(if $(AS_ROOT),{ apt-get update -qq && \
+	@for b in chromium chromium-browser google-chrome chrome; do \
+	command -v $$b >/dev/null && exit 0; done; \
+	$(if $(AS_ROOT),{ apt-get update -qq && \
 	apt-get install -y -qq --no-install-recommends chromium >/dev/null; } ||) \
-	echo "No chromium here: the tests that move sliders in a browser are left out."
+	echo "No Chromium or Chrome here, so the tests in a browser do not run. Debian: apt install chromium"

@@ -112,7 +112,7 @@ def test_every_prediction_is_asked_before_and_answered_after_its_cell(notebook):
     for i in asked:
         assert "".join(cells[i]["source"]).rstrip().splitlines()[-1].startswith(">")
         assert cells[i + 1]["cell_type"] == "code"
-        later = "".join("".join(c["source"]) for c in cells[i + 2 : i + 5])
+        later = "".join("".join(c["source"]) for c in cells[i + 2 : i + 7])
         assert "<details><summary>What happened</summary>" in later
 
 

@@ -1,0 +1,93 @@
+"""The controls of the pages in a real browser: keyboard, a click on the track, a drag."""
+
+import pytest
+
+PAGES = [
+    "02_clip_embeddings.ipynb",
+    "04_unet_denoising.ipynb",
+    "05_samplers_and_guidance.ipynb",
+    "06_vae_decoding.ipynb",
+]
+WAIT = 60_000
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.parametrize("page", PAGES, indirect=True, scope="module"),
+]
+
+
+@pytest.fixture
+def alive(page, widgets):
+    """All controls of the page, once its last cell has run."""
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status == 'idle'"
+        " && document.querySelectorAll('.jp-Notebook .jp-InputPrompt').length > 0"
+        " && ![...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+        ".some(prompt => prompt.textContent.includes('*'))",
+        timeout=600_000,
+    )
+    assert widgets.count() >= 2
+    return [widgets.nth(number) for number in range(widgets.count())]
+
+
+def told(widget) -> str:
+    """What the lines under a picture say."""
+    return " ".join(widget.locator(".widget-html").all_inner_texts())
+
+
+def wait_for_change(page, widget, before: str) -> None:
+    for _ in range(WAIT // 100):
+        if told(widget) != before:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"nothing changed: {before}")
+
+
+def step_aside(handle) -> str:
+    """The key that moves the handle one stop, away from the end where it stands at one."""
+    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    return "ArrowLeft" if at_end else "ArrowRight"
+
+
+def test_no_cell_failed(page, alive):
+    for trouble in ("stderr", "error"):
+        assert page.locator(f".jp-Notebook [data-mime-type*='{trouble}']").count() == 0
+    assert page.locator(".jp-Notebook img[alt='']").count() == 0
+    assert page.get_by_text("not attempted").count() >= 3
+
+
+def test_every_control_has_a_label(page, alive):
+    for widget in alive:
+        for label in widget.locator(".widget-label").all():
+            assert label.inner_text().strip()
+
+
+def test_every_slider_moves_by_keyboard_and_the_page_stays_as_high(page, alive, shown):
+    for widget in alive:
+        height, pictures = widget.bounding_box()["height"], {shown(widget)}
+        for handle in widget.locator(".noUi-handle").all():
+            before = told(widget)
+            handle.focus()
+            page.keyboard.press(step_aside(handle))
+            wait_for_change(page, widget, before)
+            pictures.add(shown(widget))
+            assert widget.get_by_text("Not drawn").count() == 0
+            assert widget.bounding_box()["height"] == height
+        if widget.locator(".noUi-handle").count():
+            assert len(pictures) > 1
+        widget.get_by_role("button", name="start again").click()
+
+
+def test_a_click_on_the_track_and_a_drag_move_it_too(page, alive):
+    widget = next(w for w in alive if w.locator(".noUi-handle").count())
+    track = widget.locator(".noUi-target").first
+    track.scroll_into_view_if_needed()
+    place, before = track.bounding_box(), told(widget)
+    page.mouse.click(place["x"] + 0.9 * place["width"], place["y"] + place["height"] / 2)
+    wait_for_change(page, widget, before)
+    handle, before = widget.locator(".noUi-handle").first.bounding_box(), told(widget)
+    page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 0.3 * place["width"], place["y"] + place["height"] / 2, steps=8)
+    page.mouse.up()
+    wait_for_change(page, widget, before)
