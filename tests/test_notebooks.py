@@ -11,7 +11,8 @@ import torch
 from boringfusion_lite.runtime import bundled_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+GLOSSARY = ROOT / "notebooks" / "glossary.ipynb"
 MACHINE = re.compile(r"(?<![\w.+/])/(home|root|Users|work|opt|mnt|tmp|usr)/\w|[A-Z]:\\+Users\\")
 IMAGE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=]+")
 
