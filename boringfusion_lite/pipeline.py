@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .clip import TextEncoder
 from .guidance import guided
+from .image_to_image import Picture, own_size, plan, to_images
 from .runtime import generator
 from .samplers import Frame, sample
 from .schedule import Schedule
@@ -101,17 +102,22 @@ class StableDiffusion:
         return self._noise([generator(s) for s in seeds], height, width)
 
     def _noise(self, generators: list, height: int | None, width: int | None) -> Tensor:
-        height = self.image_size if height is None else height
-        width = self.image_size if width is None else width
+        height, width = self._size(height, width)
+        factor = self.vae.config.factor
+        shape = (1, self.unet.config.latent_channels, height // factor, width // factor)
+        drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
+        return torch.cat(drawn).to(self.device, self.dtype)
+
+    def _size(self, height: int | None, width: int | None, picture=None) -> tuple[int, int]:
+        own = own_size(picture) or (self.image_size, self.image_size)
+        height, width = own[0] if height is None else height, own[1] if width is None else width
         factor = self.vae.config.factor
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(
                 f"a picture of {width}x{height} pixels does not divide into latent cells of "
                 f"{factor}x{factor}; use positive multiples of {factor}, such as {self.image_size}."
             )
-        shape = (1, self.unet.config.latent_channels, height // factor, width // factor)
-        drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
-        return torch.cat(drawn).to(self.device, self.dtype)
+        return height, width
 
     def sample(
         self,
@@ -119,17 +125,33 @@ class StableDiffusion:
         *,
         negative_prompt: str | Tensor = "",
         steps: int = 20,
-        guidance_scale: float = 7.5,
+        guidance_scale: float | list[float] = 7.5,
+        guidance_rescale: float = 0.0,
+        guidance_interval: tuple[float, float] | None = None,
         sampler: str = "ddim",
         seed: int | list[int] = 0,
         eta: float = 0.0,
+        spacing: str = "",
         height: int | None = None,
         width: int | None = None,
+        noise: Tensor | None = None,
+        init_image: Picture | None = None,
+        strength: float | None = None,
+        mask=None,
     ) -> Iterator[Frame]:
-        """Denoise from pure noise to clean latents, one `Frame` a step (see samplers.py).
+        """Denoise from noise to clean latents, one `Frame` a step (see samplers.py).
 
         For a list of prompts give one seed each, or a single one that counts up from there. Each
-        picture is then the one that it would be alone, up to rounding.
+        picture is then the one that it would be alone, up to rounding. For the guidance_ options,
+        among them a scale for each picture, see `guided`; spacing: that of `samplers.sample`.
+        noise: to start from [B, 4, h, w], instead of that of the seeds; the size is then its own.
+        init_image: a picture to start from, one for all or one for each prompt; see `encode_image`.
+        strength: in [0, 1], how much of the way is run: 0.25 x 20 -> the last 5 steps, as
+        `image_to_image.steps_run` counts; 0.8 unless given, and 1 with a mask. Where no step is
+        left there is a single frame, number 0, of the picture's own latents.
+        mask: white where to repaint, see `image_to_image.to_mask`. The other latents end as those
+        of init_image: what the picture shows there is its VAE round trip.
+        ValueError, before any work, for what does not fit together.
         """
         count = len(prompt if isinstance(prompt, Tensor) else self.tokenizer(prompt))
         seeds = [seed + i for i in range(count)] if isinstance(seed, Integral) else seed
@@ -139,10 +161,39 @@ class StableDiffusion:
                 "seed for each."
             )
         generators = [generator(s) for s in seeds]  # they draw x, and later noise after it
-        x = self._noise(generators, height, width)
+        if noise is None:
+            noise = self._noise(generators, *self._size(height, width, init_image))
+        elif noise.dim() != 4 or noise.shape[:2] != (count, self.unet.config.latent_channels):
+            raise ValueError(
+                f"noise {list(noise.shape)} for {count} prompts: give latents "
+                f"[{count}, {self.unet.config.latent_channels}, h, w], as `sd.noise` draws them."
+            )
+        x, way = noise.to(self.device, self.dtype), {"spacing": spacing}
+        if any(given is not None for given in (init_image, strength, mask)):
+            timesteps, factor = self.schedule.timesteps(steps, spacing), self.vae.config.factor
+            planned = plan(x, self.schedule, timesteps, init_image, strength, mask, factor)
+            x, way = planned.begin(self.encode_image(planned.images))
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
-        predict_eps = guided(self.unet, self.encode(prompt), negative, guidance_scale)
-        return sample(predict_eps, x, self.schedule, sampler, steps, eta, generators)
+        relatives = guidance_scale, guidance_rescale, guidance_interval
+        predict_eps = guided(self.unet, self.encode(prompt), negative, *relatives)
+        frames = sample(predict_eps, x, self.schedule, sampler, steps, eta, generators, **way)
+        if "timesteps" in way and not len(way["timesteps"]):
+            return iter([Frame(0, 0, x, x, torch.zeros_like(x))])
+        return frames
+
+    @torch.no_grad()
+    def encode_image(
+        self, picture: Picture, height: int | None = None, width: int | None = None
+    ) -> Tensor:
+        """Pictures -> scaled latents [B, 4, h, w], the mean of the VAE's cloud; undoes `decode`.
+
+        picture: a PIL image or a list of them, of any mode and size: made RGB and stretched to
+        height x width, by default the model's; or a tensor [B, 3, H, W] in [-1, 1], of its own
+        size. ValueError for sizes that are no multiples of 8, TypeError for what is no picture.
+        """
+        images = to_images(picture, *self._size(height, width, picture))
+        images = images.to(self.device, self.dtype)
+        return finite(self.vae.encode(images), "VAE encoder")
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image.Image]:

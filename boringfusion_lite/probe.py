@@ -1,20 +1,25 @@
 """Looking inside without touching: hooks note what flows through a model, and how long it takes.
 
 The models stay as they are, and every hook is taken off again, also after an error. Notebook 00
-walks the whole trip with `shape_trace` and times it with `stopwatch`.
+walks the whole trip with `shape_trace` and times it with `stopwatch`; notebook 04 asks the UNet
+for one guess at a time. Its rows and its attention have modules of their own, `anatomy` and
+`attention_maps`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .clip import TextEncoder
 from .pipeline import StableDiffusion
+from .runtime import generator
+from .scenes import Scene
 from .schedule import Schedule
 from .tokenizer import Tokenizer
 from .unet import UNet
@@ -154,3 +159,46 @@ def stopwatch(sd: StableDiffusion) -> Iterator[SimpleNamespace]:
             hooks.callback(after.remove)
         yield watch
     watch.ms["everything else"] = now() - began - sum(watch.ms.values())
+
+
+@torch.no_grad()
+def scene_latents(sd: StableDiffusion, drawn: Sequence[Scene]) -> Tensor:
+    """Scenes, drawn at the model's size -> latents [B, 4, h, w] whose truth is known."""
+    pictures = [np.asarray(scene.draw(sd.image_size)) for scene in drawn]
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+    return torch.cat([sd.vae.encode(one[None].to(sd.device, sd.dtype)) for one in images])
+
+
+@torch.no_grad()
+def guess(
+    sd: StableDiffusion, x: Tensor, t: int | Tensor, context: Tensor, told: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """One call of the UNet on x [B, 4, h, w] at timestep t (int or [B]): noise- and clean-guess.
+
+    Without guidance. told: the timestep that the UNet is told instead of the true one. The
+    clean-guess is (x - sqrt(1 - a) eps) / sqrt(a) with alpha_bar of the true t (Ho et al. 2020,
+    eq. 4 solved for x_0).
+    """
+    t = torch.as_tensor(t).cpu().expand(len(x))
+    asked = t if told is None else torch.full_like(t, told)
+    eps = sd.unet(x, asked.to(x.device), context.expand(len(x), -1, -1))
+    alpha_bar = sd.schedule.alphas_cumprod[t].reshape(-1, 1, 1, 1)
+    signal, noise = alpha_bar.sqrt().to(x), (1 - alpha_bar).sqrt().to(x)
+    return eps, (x - noise * eps) / signal
+
+
+@torch.no_grad()
+def noise_errors(
+    sd: StableDiffusion, latents: Tensor, context: Tensor, timesteps: Sequence[int], seed: int = 0
+) -> Tensor:
+    """How wrong the noise-guess is: mean squared error, [T, B] for T timesteps and B pictures.
+
+    latents [B, 4, h, w], context [B, 77, D]. Every t gets noise of its own, drawn from the seed.
+    To predict zero gives 1 on average, whatever t.
+    """
+    drawing, rows = generator(seed), []
+    for t in timesteps:
+        noise = torch.randn(latents.shape, generator=drawing).to(latents)
+        eps, _ = guess(sd, sd.schedule.add_noise(latents, noise, t), t, context)
+        rows.append((eps - noise).float().square().flatten(1).mean(dim=1).cpu())
+    return torch.stack(rows)

@@ -1,7 +1,8 @@
 """How much noise there is at every timestep, and which timesteps a sampler visits.
 
 One table says it all: `alphas_cumprod`, or alpha_bar, the share of the variance that is still
-picture, from 0.999 at t = 0 to 0.005 at t = 999. Sigma and SNR are views of it. Notebook 03.
+picture, from 0.999 at t = 0 to 0.005 at t = 999. Sigma and SNR are views of it. `betas.py` says
+how the table is chosen. Notebook 03 builds both.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,18 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .betas import BETAS, rescale_to_zero_snr
 
-def linear_betas(n: int, start: float, end: float) -> Tensor:
-    """Noise added per timestep, growing evenly. -> float32 [n]."""
-    return torch.linspace(start, end, n, dtype=torch.float32)
-
-
-def scaled_linear_betas(n: int, start: float, end: float) -> Tensor:
-    """Roots of beta growing evenly. -> float32 [n]. Stable Diffusion's code calls it "linear"!"""
-    return torch.linspace(start**0.5, end**0.5, n, dtype=torch.float32) ** 2
-
-
-BETAS = {"linear": linear_betas, "scaled_linear": scaled_linear_betas}
 SPACINGS = ("leading", "trailing", "linspace")
 
 
@@ -44,6 +35,7 @@ class Schedule:
     steps_offset: int = 1
     set_alpha_to_one: bool = False  # is alpha_bar 1 "before t = 0", or still that of t = 0?
     prediction_type: str = "epsilon"
+    rescale_betas_zero_snr: bool = False  # push alpha_bar down until it ends at exactly 0?
 
     def __post_init__(self):
         _check_choice("beta_schedule", self.beta_schedule, BETAS)
@@ -63,6 +55,21 @@ class Schedule:
         return cls(**fields)
 
     @classmethod
+    def cosine(cls, **fields) -> "Schedule":
+        """The schedule of Nichol & Dhariwal 2021, which has no beta_start and beta_end."""
+        return cls(beta_schedule="squaredcos_cap_v2", **fields)
+
+    @classmethod
+    def sigmoid(cls, beta_start: float = 1e-4, beta_end: float = 0.02, **fields) -> "Schedule":
+        """Betas along an S, in the range of Ho et al. 2020 unless given."""
+        return cls(beta_start=beta_start, beta_end=beta_end, beta_schedule="sigmoid", **fields)
+
+    @classmethod
+    def zero_terminal_snr(cls, **fields) -> "Schedule":
+        """SD's schedule bent to end in pure noise, Lin et al. 2023; `timesteps` tells the price."""
+        return cls(rescale_betas_zero_snr=True, **fields)
+
+    @classmethod
     def from_config(cls, config: dict) -> "Schedule":
         """The content of a `scheduler_config.json` -> Schedule.
 
@@ -71,18 +78,24 @@ class Schedule:
         """
         if missing := {"beta_start", "beta_end", "beta_schedule"} - config.keys():
             raise ValueError(f"The scheduler config lacks {sorted(missing)}. Is it the right file?")
-        if changed := [k for k in ("trained_betas", "rescale_betas_zero_snr") if config.get(k)]:
-            raise ValueError(f"{changed} in the scheduler config: such noise is not supported.")
+        if config.get("trained_betas"):
+            raise ValueError("trained_betas in the scheduler config: such noise is not supported.")
         return cls(**{k: config[k] for k in cls.__dataclass_fields__ if k in config})
 
     def to_config(self) -> dict:
-        """Schedule -> the content of a `scheduler_config.json` that diffusers opens as DDIM."""
-        return {"_class_name": "DDIMScheduler", "clip_sample": False, **asdict(self)}
+        """Schedule -> the content of a `scheduler_config.json` that diffusers opens as DDIM.
+
+        Its DDIM knows no sigmoid, so that one goes by the name of its DDPM.
+        """
+        name = "DDPMScheduler" if self.beta_schedule == "sigmoid" else "DDIMScheduler"
+        return {"_class_name": name, "clip_sample": False, **asdict(self)}
 
     @cached_property
     def betas(self) -> Tensor:
-        """Share of the variance that each timestep replaces by noise. float32 [T], in (0, 1)."""
-        return BETAS[self.beta_schedule](self.num_train_timesteps, self.beta_start, self.beta_end)
+        """Share of the variance that each timestep replaces by noise. float32 [T], in (0, 1]."""
+        choose = BETAS[self.beta_schedule]
+        betas = choose(self.num_train_timesteps, self.beta_start, self.beta_end)
+        return rescale_to_zero_snr(betas) if self.rescale_betas_zero_snr else betas
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
@@ -99,36 +112,74 @@ class Schedule:
         """`sigma_of` each timestep. float32 [T], rising from 0.03 to 14.6 in SD 1.x."""
         return sigma_of(self.alphas_cumprod)
 
-    def snr(self, t: int | Tensor) -> Tensor:
-        """Signal-to-noise ratio a / (1 - a) = 1 / sigma^2, in the shape of t."""
-        return sigma_of(self._alpha_bar(t)) ** -2
+    def alpha_bar(self, t: float | Tensor) -> Tensor:
+        """alpha_bar at t, in the shape of t: the table's where t is whole.
 
-    def add_noise(self, x0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
+        Between two whole timesteps log(sigma) goes straight from the one to the other, as samplers
+        with Karras spacing need it. -> float32 for t of an integer type; for a float type float64,
+        on the CPU. ValueError where t is outside 0..T-1.
+        """
+        t = torch.as_tensor(t, dtype=torch.float64 if isinstance(t, float) else None)
+        last = self.num_train_timesteps - 1
+        if not ((t >= 0) & (t <= last)).all():
+            raise ValueError(f"t = {t.tolist()}: a timestep is a number from 0 to {last}.")
+        if not t.is_floating_point():
+            return self.alphas_cumprod.to(t.device)[t]
+        t = t.cpu().double()
+        below, log_sigma = t.long(), self._log_sigma
+        above = (below + 1).clamp(max=last)
+        between = log_sigma[below] + (t - below) * (log_sigma[above] - log_sigma[below])
+        table = self.alphas_cumprod[below].double()
+        return torch.where(t == below, table, torch.sigmoid(-2 * between))
+
+    def timestep_of(self, sigma: float | Tensor) -> Tensor:
+        """The fractional timestep with this sigma, the inverse of `alpha_bar`; float64 on the CPU.
+
+        Sigmas beyond the table get the timestep at its end, 0 or T-1.
+        """
+        sigma = torch.as_tensor(sigma, dtype=torch.float64, device="cpu")
+        table = self._log_sigma.numpy()
+        t = np.interp(sigma.log().numpy(), table, np.arange(self.num_train_timesteps))
+        return torch.as_tensor(t, dtype=torch.float64)
+
+    @cached_property
+    def _log_sigma(self) -> Tensor:
+        return sigma_of(self.alphas_cumprod.double()).log()
+
+    def snr(self, t: float | Tensor) -> Tensor:
+        """Signal-to-noise ratio a / (1 - a) = 1 / sigma^2, in the shape of t."""
+        return sigma_of(self.alpha_bar(t)) ** -2
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: float | Tensor) -> Tensor:
         """Jump from clean latents straight to timestep t, a draw of q(x_t | x_0).
 
-        x0, noise: one shape [B, ...]; t: int, scalar or [B], 0..T-1 -> x_t in the shape of x0.
+        x0, noise: one shape [B, ...]; t: scalar or [B], 0..T-1 -> x_t in the shape of x0.
         ValueError where shapes do not fit or t is no timestep. Ho et al. 2020, eq. 4.
         """
-        alpha_bar = self._alpha_bar(t).to(x0.device)
+        alpha_bar = self.alpha_bar(t)
         if noise.shape != x0.shape or alpha_bar.shape not in ((), x0.shape[:1]):
             shapes = [list(part.shape) for part in (x0, noise, alpha_bar)]
             raise ValueError(f"x0, noise, t have shapes {shapes}: give equal ones, and one t each.")
         alpha_bar = alpha_bar.reshape(-1, *[1] * (x0.dim() - 1))  # [B, 1, 1, 1]
-        return alpha_bar.sqrt().to(x0.dtype) * x0 + (1 - alpha_bar).sqrt().to(x0.dtype) * noise
+        return alpha_bar.sqrt().to(x0) * x0 + (1 - alpha_bar).sqrt().to(x0) * noise
 
     def timesteps(self, steps: int, spacing: str = "", offset: int | None = None) -> Tensor:
         """The timesteps visited in `steps` steps. -> int64 [steps], falling.
 
-        Spacing and offset are the config's unless given. ValueError where steps is not in 1..T
-        or the spacing is unknown. Lin et al. 2023 (arXiv 2305.08891), table 2.
+        Spacing and offset are the config's unless given. "karras" gives float64: its timesteps lie
+        between the whole ones. ValueError where steps is not in 1..T or the spacing is unknown, and
+        where a visited timestep holds nothing of the picture (zero terminal SNR). Lin et al. 2023
+        (arXiv 2305.08891), table 2; Karras et al. 2022 (arXiv 2206.00364), eq. 5.
         """
         last, spacing = self.num_train_timesteps - 1, spacing or self.timestep_spacing
         offset = self.steps_offset if offset is None else offset
-        _check_choice("spacing", spacing, SPACINGS)
+        _check_choice("spacing", spacing, (*SPACINGS, "karras"))
         if not isinstance(steps, Integral) or not 1 <= steps <= last + 1 or offset < 0:
             raise ValueError(
                 f"steps = {steps}, offset = {offset}: use 1..{last + 1} and 0 or more."
             )
+        if spacing == "karras":
+            return self._karras(steps)
         if spacing == "leading":  # even strides up from the offset, which shrinks if it must
             up = np.arange(steps) * ((last + 1) // steps)
             t = (up + min(offset, last - up[-1]))[::-1]
@@ -136,13 +187,23 @@ class Schedule:
             t = np.arange(last + 1, 0, -(last + 1) / steps)[:steps].round() - 1
         else:  # both ends; a single step gets t = 0, the cleanest
             t = np.linspace(0, last, steps).round()[::-1]
-        return torch.from_numpy(t.astype(np.int64))
+        t = torch.from_numpy(t.astype(np.int64))
+        self._check_start(t[0])
+        return t
 
-    def _alpha_bar(self, t: int | Tensor) -> Tensor:
-        t, last = torch.as_tensor(t), self.num_train_timesteps - 1
-        if t.is_floating_point() or (t < 0).any() or (t > last).any():
-            raise ValueError(f"t = {t.tolist()}: a timestep is a whole number from 0 to {last}.")
-        return self.alphas_cumprod.to(t.device)[t]
+    def _karras(self, steps: int, rho: float = 7.0) -> Tensor:
+        """Timesteps whose sigmas^(1/rho) are evenly spaced, from that of t = T-1 to that of 0."""
+        self._check_start(self.num_train_timesteps - 1)
+        low, high = (self._log_sigma[[0, -1]] / rho).exp()
+        sigmas = (high + (low - high) * torch.linspace(0, 1, steps, dtype=torch.float64)) ** rho
+        return self.timestep_of(sigmas).round(decimals=9)  # so that both ends are whole
+
+    def _check_start(self, t: int | Tensor) -> None:
+        if self.alphas_cumprod[t] == 0:
+            raise ValueError(
+                f"A run would start at t = {int(t)}, where alpha_bar is 0: no picture is left, and "
+                "a clean-guess from eps would divide by 0. Choose spacing='leading'."
+            )
 
 
 def _check_choice(name: str, value: str, choices) -> None:

@@ -103,6 +103,10 @@ class Tokenizer:
             for at in words.values()
         ]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each piece of the text, uncut, begins and ends in it, in letters."""
+        return self._encode(text)["offset_mapping"]
+
     def cut_tail(self, text: str) -> str:
         """The end of the text that the model never sees, as typed; "" where all of it fits."""
         spans = self._encode(text)["offset_mapping"]

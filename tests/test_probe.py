@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from boringfusion_lite import probe
+from boringfusion_lite import probe, scenes
 from boringfusion_lite.clip import TextConfig, TextEncoder
 from boringfusion_lite.pipeline import StableDiffusion
 from boringfusion_lite.schedule import Schedule
@@ -102,3 +102,57 @@ def test_a_stopwatch_counts_calls_and_adds_up(sd):
     assert list(watch.ms) == ["text encoder", "UNet", "VAE decoder", "everything else"]
     assert min(watch.ms.values()) >= 0
     assert not hooks(sd)
+
+
+# ---- one guess of the UNet -----------------------------------------------------------------------
+
+
+def perfect(noise):
+    """A UNet that always gives the noise that was added."""
+    return lambda self, x, t, context: noise
+
+
+def test_the_clean_guess_is_the_truth_where_the_noise_guess_is(sd, monkeypatch):
+    latents, noise = sd.noise([0, 1, 2]), sd.noise([3, 4, 5])
+    t = torch.tensor([20, 500, 999])
+    x = sd.schedule.add_noise(latents, noise, t)
+    monkeypatch.setattr(UNet, "forward", perfect(noise))
+    eps, x0 = probe.guess(sd, x, t, sd.encode("a house"))
+    assert torch.equal(eps, noise)
+    torch.testing.assert_close(x0, latents, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_guess_is_the_unets_and_may_be_told_another_time(sd):
+    x, context = sd.noise([0, 1]), sd.encode("a house")
+    eps, x0 = probe.guess(sd, x, 700, context)
+    assert torch.equal(eps, sd.unet(x, 700, context.expand(2, -1, -1)))
+    told, other = probe.guess(sd, x, 700, context, told=100)
+    assert torch.equal(told, sd.unet(x, 100, context.expand(2, -1, -1)))
+    a = sd.schedule.alphas_cumprod[700]
+    torch.testing.assert_close(a.sqrt() * other + (1 - a).sqrt() * told, x)
+    assert not torch.equal(x0, other)
+
+
+def test_noise_errors_of_predictors_that_are_known(sd, monkeypatch):
+    latents, context = sd.noise(range(32)), sd.encode(["a house"] * 32)
+    monkeypatch.setattr(UNet, "forward", lambda self, x, t, context: torch.zeros_like(x))
+    zero = probe.noise_errors(sd, latents, context, [100, 900])
+    assert zero.shape == (2, 32) and zero.mean().item() == pytest.approx(1, abs=0.05)
+
+    def scaled(self, x, t, context):  # the best that scaling the input can do: error alpha_bar
+        return (1 - sd.schedule.alphas_cumprod[t]).sqrt()[:, None, None, None] * x
+
+    monkeypatch.setattr(UNet, "forward", scaled)
+    errors = probe.noise_errors(sd, latents, context, [100, 500, 900]).mean(dim=1)
+    torch.testing.assert_close(
+        errors, sd.schedule.alphas_cumprod[[100, 500, 900]], atol=0.05, rtol=0.05
+    )
+
+
+def test_scenes_become_latents_at_the_models_size(sd):
+    drawn = [scenes.random_scene(seed, scenes.STARTER) for seed in range(2)]
+    latents = probe.scene_latents(sd, drawn)
+    assert latents.shape == sd.noise([0, 1]).shape and latents.dtype == sd.dtype
+    alone = probe.scene_latents(sd, drawn[1:])
+    torch.testing.assert_close(latents[1:], alone)

@@ -2,7 +2,9 @@
 
 import inspect
 import math
+from itertools import islice, pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,11 +12,17 @@ from hypothesis import strategies as st
 
 from boringfusion_lite import samplers
 from boringfusion_lite.guidance import guided
+from boringfusion_lite.moment import alpha_bar_of
+from boringfusion_lite.multistep import adams_bashforth, weights
+from boringfusion_lite.onestep import dpmpp_2s_step
 from boringfusion_lite.samplers import SAMPLERS, euler_step, sample
 from boringfusion_lite.schedule import Schedule, sigma_of
 
 SD = Schedule()
 TO_ONE = Schedule(set_alpha_to_one=True)
+RANDOM = ["ddpm", "euler_a", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde"]
+BETWEEN = ["dpm2", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde"]  # ask at t between two of the table
+KARRAS = [name for name in SAMPLERS if name != "plms"]
 steps_and_seeds = given(st.integers(1, 40), st.integers(0, 2**32 - 1))
 
 
@@ -35,7 +43,7 @@ def points_at(point):
     """The exact denoiser of a data set that holds one point: its x0 is that point, always."""
 
     def predict_eps(x, t):
-        a = SD.alphas_cumprod[t].item()
+        a = SD.alpha_bar(t).item()
         return (x - a**0.5 * point) / (1 - a) ** 0.5
 
     return predict_eps
@@ -64,14 +72,32 @@ def test_ddim_with_eta_1_is_ddpm_at_full_steps():
     torch.testing.assert_close(ddim.x, ddpm.x, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("spacing", ["leading", "karras"])
+@settings(max_examples=15, deadline=None)
+@steps_and_seeds
+def test_ddpm_ddim_with_eta_1_and_ancestral_euler_are_one(spacing, steps, seed):
+    ddpm, ddim, euler = (
+        last(wavy, start(), TO_ONE, name, steps, eta, seeded(seed), spacing=spacing).x
+        for name, eta in [("ddpm", 0.0), ("ddim", 1.0), ("euler_a", 0.0)]
+    )
+    torch.testing.assert_close(ddim, ddpm, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(euler, ddim, rtol=1e-7, atol=1e-7)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @settings(max_examples=10, deadline=None)
 @steps_and_seeds
 def test_every_sampler_ends_at_the_only_point_there_is(sampler, steps, seed):
-    point = start(seed + 1)
-    frame = last(points_at(point), start(seed), TO_ONE, sampler, steps, generator=seeded(seed))
-    torch.testing.assert_close(frame.x, point, rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(frame.x0, point, rtol=1e-7, atol=1e-7)
+    point, tables = start(seed + 1), [TO_ONE.timesteps(steps)]
+    if sampler in KARRAS:
+        tables.append(TO_ONE.timesteps(steps, "karras"))
+    for timesteps in tables:
+        arguments = {"timesteps": timesteps, "generator": seeded(seed)}
+        frame = last(points_at(point), start(seed), TO_ONE, sampler, **arguments)
+        whole = sampler not in BETWEEN and not timesteps.is_floating_point()
+        close = {"rtol": 1e-7, "atol": 1e-7} if whole else {"rtol": 1e-5, "atol": 1e-5}
+        torch.testing.assert_close(frame.x, point, **close)
+        torch.testing.assert_close(frame.x0, point, **close)
 
 
 def test_ddim_ends_at_the_alpha_the_config_names():
@@ -82,14 +108,133 @@ def test_ddim_ends_at_the_alpha_the_config_names():
     torch.testing.assert_close(last(points_at(point), start(), SD, "euler").x, point)
 
 
-def test_second_order_beats_first_order():
-    fine = last(wavy, start(), TO_ONE, "euler", timesteps=TO_ONE.timesteps(1000)).x
+# ---- Gaussian data, whose best denoiser and whose way from noise to picture are known exactly ----
 
-    def error(sampler, steps):
-        table = TO_ONE.timesteps(steps, "linspace")
-        return (last(wavy, start(), TO_ONE, sampler, timesteps=table).x - fine).norm().item()
+MEAN, SPREAD = 0.7, torch.tensor([0.3, 0.6, 1.0, 2.0], dtype=torch.float64).reshape(1, 4, 1, 1)
 
-    assert error("dpmpp_2m", 20) < error("euler", 20) / 4
+
+def gaussian(x, t):
+    """Each channel is normal around MEAN with its own SPREAD."""
+    a = SD.alpha_bar(t).item()
+    sigma = sigma_of(a)
+    return (sigma * (x / a**0.5 - MEAN) / (SPREAD**2 + sigma**2)).to(x.dtype)
+
+
+def flow(x, a, b):
+    """From alpha_bar a to b along dx/dsigma = eps: the distance to MEAN goes with the total spread.
+
+    Karras et al. 2022, eq. 3 for such data, solved by hand.
+    """
+    now, then = ((SPREAD**2 + sigma_of(level) ** 2) ** 0.5 for level in (a, b))
+    return b**0.5 * (MEAN + then / now * (x / a**0.5 - MEAN))
+
+
+def error(sampler, steps, spacing):
+    """How far a run has gone astray when it arrives at its last timestep."""
+    frames = list(sample(gaussian, start(), SD, sampler, steps, spacing=spacing))
+    first, end = (SD.alpha_bar(frames[i].t).item() for i in (0, -1))
+    return (frames[-2].x - flow(start(), first, end)).norm().item() / start().norm().item()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "low", "high"),
+    [
+        ("ddim", 0.9, 1.1),
+        ("euler", 0.9, 1.1),
+        ("heun", 1.9, 2.2),
+        ("dpm2", 1.9, 2.2),
+        ("dpmpp_2s", 1.9, 2.2),
+        ("dpmpp_2m", 1.9, 2.2),
+        ("unipc", 2.9, 3.3),
+        ("lms", 2.9, 4.1),
+    ],
+)
+def test_order_of_convergence(sampler, low, high, monkeypatch):
+    """Twice the steps: half the error with a method of order 1, a quarter with order 2 ..."""
+    monkeypatch.setitem(SAMPLERS, "dpmpp_2s", dpmpp_2s_step)
+    errors = [error(sampler, steps, "karras") for steps in (20, 40, 80)]
+    for coarse, fine in pairwise(errors):
+        assert low < math.log2(coarse / fine) < high
+
+
+def test_plms_is_far_better_than_ddim_on_the_same_timesteps():
+    """Its timesteps are even in t, where the error falls more slowly: most of it is at the end."""
+    for steps in (20, 50, 100):
+        assert error("plms", steps, "leading") < error("ddim", steps, "leading") / 7
+    assert math.log2(error("plms", 100, "leading") / error("plms", 200, "leading")) > 1.5
+
+
+@pytest.mark.parametrize("sampler", KARRAS)
+def test_mean_and_spread_of_the_data_come_out(sampler):
+    """From what the data look like at the noisiest timestep; 200 steps, 2500 draws a channel."""
+    a = SD.alpha_bar(999).item()
+    x = torch.randn(1, 4, 50, 50, generator=seeded(1), dtype=torch.float64)
+    x = a**0.5 * MEAN + (a * SPREAD**2 + 1 - a) ** 0.5 * x
+    g = seeded(2)
+    x = last(gaussian, x, TO_ONE, sampler, 200, generator=g, spacing="karras").x
+    mean, spread = x.mean((0, 2, 3)), x.std((0, 2, 3))
+    assert ((mean - MEAN).abs() < 0.1 * SPREAD.flatten()).all()  # five standard errors
+    torch.testing.assert_close(spread, SPREAD.flatten(), rtol=0.075, atol=0)
+
+
+# ---- parts ---------------------------------------------------------------------------------------
+
+
+def test_adams_bashforth_is_that_of_the_textbooks():
+    table = {1: ([1], 1), 2: ([3, -1], 2), 3: ([23, -16, 5], 12), 4: ([55, -59, 37, -9], 24)}
+    for order, (numerators, denominator) in table.items():
+        expected = [n / denominator for n in numerators]
+        assert adams_bashforth(range(0, -order, -1)) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(-3, 1), min_size=1, max_size=4, unique_by=lambda u: round(3 * u)))
+def test_weights_are_exact_for_polynomials(nodes):
+    """Values of u^k at the nodes, weighted, are the mean of u^k; here over 0 .. 1."""
+    factors = adams_bashforth(nodes)
+    for k in range(len(nodes)):
+        mean = sum(f * u**k for f, u in zip(factors, nodes, strict=True))
+        assert mean == pytest.approx(1 / (k + 1), abs=1e-6)
+    assert weights([2.0], [1.0]) == [1.0]
+
+
+@given(st.floats(1e-3, 1e3))
+def test_alpha_bar_and_sigma_are_two_views(sigma):
+    assert sigma_of(alpha_bar_of(sigma)) == pytest.approx(sigma, rel=1e-9)
+
+
+def asked(sampler, steps, spacing="", **arguments):
+    """The timesteps at which a run asks the model, in order."""
+    seen = []
+
+    def predict_eps(x, t):
+        seen.append(t.item())
+        return wavy(x, t)
+
+    list(sample(predict_eps, start(), SD, sampler, steps, spacing=spacing, **arguments))
+    return seen
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_calls_of_the_model(sampler, steps):
+    twice = sampler in ("heun", "dpm2", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde")
+    more = steps - 1 if twice else int(sampler == "plms" and steps > 1)
+    assert len(asked(sampler, steps)) == steps + more
+
+
+def test_where_the_second_call_is():
+    table = SD.timesteps(5).tolist()
+    assert asked("heun", 5) == [t for pair in pairwise(table) for t in pair] + table[-1:]
+    assert asked("plms", 5) == [table[0], table[1], *table[1:]]
+    for name in ("dpm2_a", "dpmpp_2s_a"):  # halfway to sigma_down is sigma_prev
+        assert asked(name, 5) == pytest.approx(asked("heun", 5), abs=1e-3)
+    sigmas = SD.sigma[table].double()
+    halfway = SD.timestep_of((sigmas[1:] * sigmas[:-1]).sqrt()).tolist()
+    for name in ("dpm2", "dpmpp_sde"):
+        assert asked(name, 5)[1::2] == pytest.approx(halfway, abs=1e-2)
+
+
+# ---- promises ------------------------------------------------------------------------------------
 
 
 def test_frames_tell_what_happened():
@@ -116,7 +261,7 @@ def test_arguments_are_left_alone(sampler):
     assert all(torch.equal(f.x, k) for f, k in zip(frames, kept, strict=True))
 
 
-@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.7)])
+@pytest.mark.parametrize(("sampler", "eta"), [*((s, 0.0) for s in RANDOM), ("ddim", 0.7)])
 def test_seeds_decide_the_noise(sampler, eta):
     def run(seed, dtype=torch.float64):
         x = start().to(dtype)
@@ -127,7 +272,16 @@ def test_seeds_decide_the_noise(sampler, eta):
     torch.testing.assert_close(run(3, torch.float32).double(), run(3), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "euler", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", [*RANDOM, "lms", "unipc"])
+def test_a_generator_each_makes_the_pictures_that_they_would_be_alone(sampler):
+    seeds, x = (5, 0, 9), start(batch=3)
+    together = last(wavy, x, SD, sampler, 6, generator=[seeded(s) for s in seeds]).x
+    for i, s in enumerate(seeds):
+        alone = last(wavy, x[i : i + 1], SD, sampler, 6, generator=seeded(s)).x
+        torch.testing.assert_close(together[i : i + 1], alone)
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in RANDOM])
 def test_deterministic_samplers_draw_nothing(sampler):
     g = seeded(5)
     list(sample(wavy, start(), SD, sampler, generator=g))
@@ -151,6 +305,71 @@ def test_a_tail_of_the_timesteps_starts_midway():
     assert list(sample(wavy, start(), SD, timesteps=[])) == []
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_any_number_of_steps_and_any_tail(sampler):
+    for arguments in ({"steps": 1}, {"steps": 1000}, {"timesteps": SD.timesteps(10)[7:]}):
+        frames = list(sample(wavy, start(), SD, sampler, generator=seeded(0), **arguments))
+        assert len(frames) == arguments.get("steps", 3)
+        assert frames[-1].x.isfinite().all() and frames[-1].x.abs().max() < 100
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_stopping_early_asks_no_more(sampler):
+    whole = list(sample(wavy, start(), SD, sampler, 6, generator=seeded(0)))
+    calls = []
+
+    def counted(x, t):
+        calls.append(t)
+        return wavy(x, t)
+
+    run = sample(counted, start(), SD, sampler, 6, generator=seeded(0))
+    assert not calls
+    begun = list(islice(run, 2))
+    run.close()
+    assert len(calls) in (2, 3, 4) and torch.is_grad_enabled()
+    assert torch.equal(begun[1].x, whole[1].x)
+
+
+# ---- Karras spacing ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", KARRAS)
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_karras_spacing_is_a_table_of_timesteps(sampler, steps):
+    table = SD.timesteps(steps, "karras")
+    named = list(sample(wavy, start(), SD, sampler, steps, generator=seeded(0), spacing="karras"))
+    given_ = list(sample(wavy, start(), SD, sampler, generator=seeded(0), timesteps=table))
+    listed = sample(wavy, start(), SD, sampler, generator=seeded(0), timesteps=table.tolist())
+    assert [f.t for f in named] == table.tolist()
+    for frames in zip(named, given_, listed, strict=True):
+        assert torch.equal(frames[0].x, frames[1].x) and torch.equal(frames[0].x, frames[2].x)
+
+
+def test_the_model_sees_fractional_timesteps_as_float32():
+    seen = []
+
+    def predict_eps(x, t):
+        seen.append((t.dtype, t.shape))
+        return wavy(x, t)
+
+    list(sample(predict_eps, start(), SD, "euler", 5, spacing="karras"))
+    assert seen == [(torch.float32, ())] * 5
+    assert any(t % 1 for t in asked("euler", 5, "karras"))
+
+
+def test_any_spacing_of_the_schedule_will_do():
+    frames = list(sample(wavy, start(), SD, "euler", 5, spacing="trailing"))
+    assert [f.t for f in frames] == SD.timesteps(5, "trailing").tolist()
+
+
+def test_plms_needs_even_timesteps():
+    with pytest.raises(ValueError, match="evenly spaced.*'lms'"):
+        sample(wavy, start(), SD, "plms", 10, spacing="karras")
+    for steps in range(1, 60):  # rounding is no unevenness
+        for spacing in ("leading", "trailing", "linspace"):
+            sample(wavy, start(), SD, "plms", steps, spacing=spacing)
+
+
 def test_model_sees_int_timesteps_and_no_gradients():
     seen = []
 
@@ -163,31 +382,32 @@ def test_model_sees_int_timesteps_and_no_gradients():
     assert seen == [(torch.int64, (), False)] * 2
 
 
-def test_contract_carries_methods_of_several_calls_and_memories(monkeypatch):
-    """Heun's method, written as a reader would, needs no second loop."""
-    memories = []
+def test_a_step_sees_the_last_three_moments(monkeypatch):
+    lengths = []
 
-    def heun_step(now):
-        memories.append(len(now.past))
-        ahead = euler_step(now)
-        if now.t_prev is None:
-            return ahead
-        slope = (now.eps + now.predict(ahead, now.t_prev)) / 2
-        x = now.x / now.a_t**0.5 + (sigma_of(now.a_prev) - sigma_of(now.a_t)) * slope
-        return x * now.a_prev**0.5
+    def spy(now):
+        lengths.append(len(now.past))
+        assert all(a.t > b.t for a, b in pairwise([*now.past, now]))
+        assert not now.past or now.past[-1].a_prev == now.a_t
+        return euler_step(now)
 
-    calls = []
+    monkeypatch.setitem(SAMPLERS, "spy", spy)
+    list(sample(wavy, start(), SD, "spy", steps=6))
+    assert lengths == [0, 1, 2, 3, 3, 3]
 
-    def counted(x, t):
-        calls.append(t.item())
-        return wavy(x, t)
 
-    monkeypatch.setitem(SAMPLERS, "heun", heun_step)
-    fine = last(wavy, start(), TO_ONE, "euler", steps=1000).x
-    heun = last(counted, start(), TO_ONE, "heun", timesteps=TO_ONE.timesteps(20, "linspace")).x
-    plain = last(wavy, start(), TO_ONE, "euler", timesteps=TO_ONE.timesteps(20, "linspace")).x
-    assert len(calls) == 39 and memories[:5] == [0, 1, 2, 3, 3]
-    assert (heun - fine).norm() < (plain - fine).norm() / 4
+def test_what_is_done_after_a_step_reaches_the_next(monkeypatch):
+    levels = []
+
+    def halve(x, alpha_bar):
+        levels.append(alpha_bar)
+        return x / 2
+
+    plain = next(sample(wavy, start(), SD, "euler", 4)).x
+    frames = list(sample(wavy, start(), SD, "euler", 4, after_step=halve))
+    assert torch.equal(frames[0].x, plain / 2)
+    assert levels == [SD.alpha_bar(t).item() for t in (501, 251, 1)] + [1.0]
+    assert torch.equal(frames[1].eps, wavy(plain / 2, torch.tensor(501)))
 
 
 def test_past_holds_no_chain_of_pasts(monkeypatch):
@@ -205,7 +425,7 @@ def test_past_holds_no_chain_of_pasts(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"sampler": "dimm"}, "'dimm'.*ddpm, ddim, euler, dpmpp_2m"),
+        ({"sampler": "dimm"}, "'dimm'.*ddpm, ddim, plms, euler, euler_a, heun, lms.*unipc"),
         ({"steps": 0}, r"steps = 0.*1\.\.1000"),
         ({"steps": 1001}, "steps = 1001"),
         ({"steps": 2.5}, "steps = 2.5"),
@@ -213,11 +433,16 @@ def test_past_holds_no_chain_of_pasts(monkeypatch):
         ({"eta": -0.1}, "eta = -0.1"),
         ({"eta": math.nan}, "eta = nan"),
         ({"eta": 0.5, "sampler": "euler"}, "'euler' has no eta"),
-        ({"timesteps": [5, 5]}, "falling"),
-        ({"timesteps": [1, 2]}, "falling"),
-        ({"timesteps": [1000, 3]}, "below 1000"),
-        ({"timesteps": [3, -1]}, "to 0"),
-        ({"timesteps": [3.5]}, "whole"),
+        ({"eta": 0.5, "sampler": "euler_a"}, "'euler_a' has no eta"),
+        ({"timesteps": [5, 5]}, "fall"),
+        ({"timesteps": [1, 2]}, "fall"),
+        ({"timesteps": [1000, 3]}, "at most 999"),
+        ({"timesteps": [999.5]}, "at most 999"),
+        ({"timesteps": [3, -1]}, "at least 0"),
+        ({"timesteps": [3, -0.5]}, "at least 0"),
+        ({"timesteps": [3, math.nan]}, "at least 0"),
+        ({"timesteps": [3], "spacing": "karras"}, "not both"),
+        ({"spacing": "karas"}, "'karas'"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_first_step(arguments, words):
@@ -242,6 +467,29 @@ def test_a_broken_prediction_is_named_by_step_and_timestep(bad):
     assert [next(run).t, next(run).t] == [751, 501]
     with pytest.raises(FloatingPointError, match=r"Step 3 \(t = 251\)"):
         next(run)
+
+
+@pytest.mark.parametrize(("sampler", "t"), [("heun", 251), ("dpm2", "3[0-9.]*"), ("dpm2_a", 251)])
+def test_a_broken_second_prediction_is_named_too(sampler, t):
+    def breaks(x, t):
+        return x * math.nan if t < 500 else wavy(x, t)
+
+    run = sample(breaks, start(), SD, sampler, 4, generator=seeded(0))
+    assert next(run).t == 751
+    with pytest.raises(FloatingPointError, match=rf"Step 2 \(t = {t}\)"):
+        next(run)
+
+
+def test_a_start_without_any_picture_is_refused():
+    schedule = Schedule(rescale_betas_zero_snr=True)
+    with pytest.raises(ValueError, match="alpha_bar is 0"):
+        sample(wavy, start(), schedule, timesteps=[999, 500])
+    assert len(list(sample(wavy, start(), schedule, timesteps=[998, 500]))) == 2
+
+
+def test_numpy_and_tensor_tables_are_taken():
+    for table in (np.array([500, 1]), torch.tensor([500, 1]), (500, 1), [500.0, 1.0]):
+        assert len(list(sample(wavy, start(), SD, timesteps=table))) == 2
 
 
 def test_a_prediction_of_another_shape_is_refused():

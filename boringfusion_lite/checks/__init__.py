@@ -3,16 +3,40 @@
 One module a page. The tests run each of them on the right answer and on typical wrong ones.
 """
 
+from .embeddings import check_blend, check_scale_token, check_shares
 from .first_image import check_grid, check_picture, check_settled
+from .noise import check_add_noise, check_even_timestep, check_rescale
+from .sampling import check_cfg, check_ddim, check_duel
+from .together import check_image_to_image, check_loop, check_retake
 from .tokenization import check_ids, check_split, check_survives
+from .unet import check_clean_guess, check_cut_skip, check_error_by_t
+from .vae import check_pixels, check_preview, check_width
 from .verdict import Verdict
 
 __all__ = [
     "Verdict",
+    "check_add_noise",
+    "check_blend",
+    "check_cfg",
+    "check_clean_guess",
+    "check_cut_skip",
+    "check_ddim",
+    "check_duel",
+    "check_error_by_t",
+    "check_even_timestep",
     "check_grid",
     "check_ids",
+    "check_image_to_image",
+    "check_loop",
     "check_picture",
+    "check_pixels",
+    "check_preview",
+    "check_rescale",
+    "check_retake",
+    "check_scale_token",
     "check_settled",
+    "check_shares",
     "check_split",
     "check_survives",
+    "check_width",
 ]

@@ -4,23 +4,102 @@ One module a theme, all on the canvas of `canvas.py`; the only files that know m
 """
 
 from .canvas import encoded, numbers, show, signed_rgb, strip, use_style
+from .embeddings import (
+    causal_mask,
+    difference,
+    effect_curves,
+    fader_sheet,
+    method_sheet,
+    share_bar,
+    similarity_matrix,
+    slot_norms,
+)
 from .journey import STAGES, pipeline_map, ribbon
+from .noise import crossover, dissolving, histograms, lines, log_snr, noise_dial, spacings
 from .pictures import latent_tiles, picture_rows, time_bars
 from .prompts import embedding_map, token_chips
+from .sampling import (
+    distances_by_calls,
+    guess_arrows,
+    guidance_fan,
+    latent_paths,
+    picture_grid,
+    plane_paths,
+)
+from .together import change_matrix, every_tensor, paused, score
+from .tokenization import egg_box, egg_boxes, merge_staircase, piece_bars, piece_rows
+from .unet import (
+    ablation,
+    depth_guesses,
+    error_chart,
+    film,
+    heat,
+    heat_bar,
+    map_grid,
+    time_fingerprints,
+    u_diagram,
+    word_maps,
+)
+from .vae import cloud, decoder_walk, fewer, footprint_map, footprints
 
 __all__ = [
     "STAGES",
+    "ablation",
+    "causal_mask",
+    "change_matrix",
+    "cloud",
+    "crossover",
+    "decoder_walk",
+    "depth_guesses",
+    "dissolving",
+    "difference",
+    "distances_by_calls",
+    "effect_curves",
+    "egg_box",
+    "egg_boxes",
     "embedding_map",
     "encoded",
+    "error_chart",
+    "film",
+    "every_tensor",
+    "fader_sheet",
+    "fewer",
+    "footprint_map",
+    "footprints",
+    "guess_arrows",
+    "guidance_fan",
+    "heat",
+    "heat_bar",
+    "histograms",
+    "latent_paths",
     "latent_tiles",
+    "lines",
+    "log_snr",
+    "map_grid",
+    "merge_staircase",
+    "method_sheet",
+    "noise_dial",
     "numbers",
+    "paused",
+    "picture_grid",
     "picture_rows",
+    "piece_bars",
+    "piece_rows",
     "pipeline_map",
+    "plane_paths",
     "ribbon",
+    "score",
+    "share_bar",
     "show",
     "signed_rgb",
+    "similarity_matrix",
+    "slot_norms",
+    "spacings",
     "strip",
     "time_bars",
+    "time_fingerprints",
     "token_chips",
+    "u_diagram",
     "use_style",
+    "word_maps",
 ]

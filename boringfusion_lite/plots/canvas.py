@@ -15,7 +15,7 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 PROMPT, EMPTY, NOISE, PIXEL, PAD = "#0072B2", "#595959", "#D55E00", "#E69F00", "#BDBDBD"
@@ -43,21 +43,26 @@ def signed_rgb(x: Tensor) -> np.ndarray:
     return matplotlib.colormaps["PuOr"](numbers(x) / LIMIT / 2 + 0.5, bytes=True)[..., :3]
 
 
-def encoded(figure: Figure) -> bytes:
-    """The figure as a PNG, or as a JPEG where the PNG would be above 80 kB."""
+def encoded(figure: Figure, small: int = SMALL) -> bytes:
+    """The figure as a PNG, or as a JPEG where the PNG would be above `small` bytes."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     picture, quality = Image.open(buffer).convert("RGB"), 96
-    while buffer.tell() > SMALL and quality > 40:
+    room = 4 * picture.width * picture.height  # Pillow's own guess is too small for noise
+    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, room)
+    while buffer.tell() > small and quality > 40:
         buffer, quality = BytesIO(), quality - 4
         picture.save(buffer, format="jpeg", quality=quality, subsampling=0, optimize=True)
     return buffer.getvalue()
 
 
-def show(figure: Figure | bytes, alt: str = "") -> HTML:
-    """A figure, or the bytes of an image, as an HTML image with alt text, by default its own."""
+def show(figure: Figure | bytes, alt: str = "", small: int = SMALL) -> HTML:
+    """A figure, or the bytes of an image, as an HTML image with alt text, by default its own.
+
+    small: bytes that a figure may have as a PNG; pictures of noise are as good as a smaller JPEG.
+    """
     if isinstance(figure, Figure):
-        figure, alt = encoded(figure), alt or figure.get_label()
+        figure, alt = encoded(figure, small), alt or figure.get_label()
     kind = "png" if figure.startswith(b"\x89PNG") else "jpeg"
     source = f"data:image/{kind};base64,{base64.b64encode(figure).decode()}"
     return HTML(f'<img alt="{html.escape(alt)}" src="{source}">')

@@ -1,0 +1,110 @@
+"""Measure what emphasis does: how often a picture shows what the emphasised word names.
+
+    python data/measure_emphasis.py              # writes data/emphasis.json, minutes on two cores
+
+Three kinds of words (a colour, the surroundings, a thing), three methods (`prompts.EMPHASIS`) and
+weights from -1 to 5. Every point is 16 pictures, four prompts with four seeds each, and the judge's
+answer to two questions: does the picture show what the word names, and is the rest of the prompt
+still right? Notebook 02 draws the file and recomputes one of its points.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+import boringfusion_lite as bf
+from boringfusion_lite.judge import Judge, Reading, load_judge, rounded
+from boringfusion_lite.prompts import EMPHASIS, emphasise
+from boringfusion_lite.scoring import wilson
+
+WEIGHTS = -1, 0, 0.5, 1, 1.5, 2, 3, 5
+CASES = {  # prompt with a gap for the weight, what the word names, something else it asks for
+    "colour": [
+        ("a (red:{}) house in a meadow, flat drawing", "red", "in a meadow"),
+        ("a (yellow:{}) car in the snow, flat drawing", "yellow", "in the snow"),
+        ("a (green:{}) boat at sunset, flat drawing", "green", "at sunset"),
+        ("a (blue:{}) cat on plain white, flat drawing", "blue", "plain white"),
+    ],
+    "surroundings": [
+        ("a red house (at night:{}), flat drawing", "at night", "red"),
+        ("a yellow car (in the snow:{}), flat drawing", "in the snow", "yellow"),
+        ("a green boat (at sunset:{}), flat drawing", "at sunset", "green"),
+        ("a blue cat (in a meadow:{}), flat drawing", "in a meadow", "blue"),
+    ],
+    "thing": [
+        ("a red (house:{}) in a meadow, flat drawing", "house", "in a meadow"),
+        ("a yellow (car:{}) in the snow, flat drawing", "car", "in the snow"),
+        ("a green (boat:{}) at sunset, flat drawing", "boat", "at sunset"),
+        ("a blue (star:{}) on plain white, flat drawing", "star", "plain white"),
+    ],
+}
+FEWER = {"thing": (0, 1, 2, 3)}  # cases with fewer weights
+
+
+def shows(reading: Reading, name: str) -> bool:
+    """Whether the judge found it: as the surroundings, or as thing or colour of anything."""
+    seen = [name in (one.thing, one.colour) for one in reading.things]
+    return reading.surroundings == name or any(seen)
+
+
+@torch.no_grad()
+def point(sd, judge: Judge, case: str, method: str, weight: float, options: dict) -> dict:
+    """One point: of how many pictures the word and the rest of the prompt are right."""
+    seeds, entries = options["seeds"], CASES[case]
+    chosen = [entries[seed % len(entries)] for seed in range(seeds)]
+    context = emphasise(sd, [prompt.format(weight) for prompt, _, _ in chosen], method)
+    run = {"steps": options["steps"], "guidance_scale": options["guidance"]}
+    *_, last = sd.sample(context, seed=list(range(seeds)), **run)
+    readings = judge.read(rounded(sd.vae.decode(last.x)))
+    found = {"case": case, "method": method, "weight": weight, "n": seeds}
+    for part, column in (("word", 1), ("rest", 2)):
+        right = sum(shows(*pair) for pair in zip(readings, (entry[column] for entry in chosen)))
+        found |= {part: right, f"{part}_interval": [round(x, 3) for x in wilson(right, seeds)]}
+    return found
+
+
+def size_of(sd) -> float:
+    """A number that tells one trained model from another: the sum of the UNet's |weights|."""
+    return round(sum(p.double().abs().sum().item() for p in sd.unet.parameters()), 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "emphasis.json")
+    parser.add_argument("--seeds", type=int, default=16, help="pictures a point (%(default)s)")
+    parser.add_argument("--steps", type=int, default=8, help="denoising steps (%(default)s)")
+    parser.add_argument("--guidance", type=float, default=7.5, help="(%(default)s)")
+    parser.add_argument("--device", help="cpu, cuda or mps (the best there is)")
+    args = parser.parse_args()
+    began, sd = time.monotonic(), bf.load(device=args.device)
+    judge, points = load_judge().to(sd.device), []
+    options = {name: getattr(args, name) for name in ("seeds", "steps", "guidance")}
+    wanted = [
+        (case, method, weight)
+        for case in CASES
+        for weight in FEWER.get(case, WEIGHTS)
+        for method in (EMPHASIS if weight != 1 else ["plain"])  # weight 1 is one and the same
+    ]
+    for case, method, weight in tqdm(wanted, "points"):
+        points.append(point(sd, judge, case, method, weight, options))
+    for one in [one for one in points if one["weight"] == 1]:
+        points += [one | {"method": method} for method in EMPHASIS if method != "plain"]
+    settings = {
+        **options,
+        "device": str(sd.device),
+        "unet": size_of(sd),
+        "torch": torch.__version__,
+    }
+    settings["minutes"] = round((time.monotonic() - began) / 60, 1)
+    content = {"settings": settings, "cases": CASES, "points": points}
+    lines = json.dumps(content, indent=1).replace("\n    ", " ").replace("\n   }", " }")
+    args.output.write_text(lines + "\n", encoding="utf-8")
+    print(f"{args.output.name}: {len(points)} points in {settings['minutes']} minutes")
+
+
+if __name__ == "__main__":
+    main()
