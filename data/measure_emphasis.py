@@ -72,6 +72,18 @@ def size_of(sd) -> float:
     return round(sum(p.double().abs().sum().item() for p in sd.unet.parameters()), 2)
 
 
+def write(path: Path, content: dict) -> None:
+    """JSON with a line for each setting, case and point."""
+    parts = [f'"settings": {json.dumps(content["settings"])}']
+    for name, brackets in (("cases", "{}"), ("points", "[]")):
+        held = content[name]
+        lines = [json.dumps(one) for one in held]
+        if brackets == "{}":
+            lines = [f"{json.dumps(case)}: {json.dumps(entries)}" for case, entries in held.items()]
+        parts.append(f'"{name}": {brackets[0]}\n' + ",\n".join(lines) + f"\n{brackets[1]}")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "emphasis.json")
@@ -100,9 +112,7 @@ def main() -> None:
         "torch": torch.__version__,
     }
     settings["minutes"] = round((time.monotonic() - began) / 60, 1)
-    content = {"settings": settings, "cases": CASES, "points": points}
-    lines = json.dumps(content, indent=1).replace("\n    ", " ").replace("\n   }", " }")
-    args.output.write_text(lines + "\n", encoding="utf-8")
+    write(args.output, {"settings": settings, "cases": CASES, "points": points})
     print(f"{args.output.name}: {len(points)} points in {settings['minutes']} minutes")
 
 
