@@ -12,9 +12,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from .attention import Attention
 from .blocks import ResBlock
 from .pipeline import StableDiffusion
 from .runtime import generator
+from .unet import GEGLU
 
 Weights = Mapping[str, Tensor]
 PARTS = ("text_encoder", "unet", "vae")
@@ -85,25 +87,37 @@ def nudged(network: nn.Module, size: float, seed: int) -> nn.Module:
 
 @torch.no_grad()
 def reordered(network: nn.Module, seed: int) -> nn.Module:
-    """A copy that gives the same answers, with the inner channels of its ResBlocks in a new order.
+    """A copy that gives the same answers, up to rounding, with its inner channels in a new order.
 
-    Whole groups change places, so that the group norm between the two convolutions finds the same
-    numbers together. Proof that equal models can have quite different weights; why strangers cannot
-    be merged. Ainsworth et al. 2022, Git Re-Basin (arXiv 2209.04836).
+    Each ResBlock, feed-forward layer and attention between its first layer and its last. Proof that
+    equal models can have quite different weights, and why strangers cannot be merged. Ainsworth et
+    al. 2022, Git Re-Basin (arXiv 2209.04836).
     """
-    network = copy.deepcopy(network)
-    numbers = generator(seed)
-    for block in network.modules():
-        if not isinstance(block, ResBlock):
+    network, numbers = copy.deepcopy(network), generator(seed)
+    for part in network.modules():
+        if isinstance(part, ResBlock):  # the group norm between wants its groups kept together
+            order = _order(part.norm2.num_channels, part.norm2.num_groups, numbers)
+            first, last = (part.conv1, part.time, part.norm2), part.conv2
+        elif isinstance(part, GEGLU):  # value i is gated by gate i
+            order, first, last = _order(part.out.in_features, 1, numbers), (), part.out
+            for weights in part.project.parameters():
+                weights.copy_(weights[torch.cat([order, order + len(order)])])
+        elif isinstance(part, Attention):  # heads stay together, and q with its k
+            order = _order(part.out.in_features, part.heads, numbers)
+            first, last = (part.q, part.k, part.v), part.out
+        else:
             continue
-        groups, channels = block.norm2.num_groups, block.norm2.num_channels
-        shuffled = torch.randperm(groups, generator=numbers)
-        order = torch.arange(channels).reshape(groups, -1)[shuffled].flatten()
-        for layer in (block.conv1, block.time, block.norm2):
+        for layer in first:
             for weights in layer.parameters() if layer is not None else ():
                 weights.copy_(weights[order])
-        block.conv2.weight.copy_(block.conv2.weight[:, order])
+        last.weight.copy_(last.weight[:, order])
     return network
+
+
+def _order(channels: int, groups: int, numbers: torch.Generator) -> Tensor:
+    """Channels in random order, those of a group next to each other."""
+    rows = torch.arange(channels).reshape(groups, -1)[torch.randperm(groups, generator=numbers)]
+    return torch.cat([row[torch.randperm(len(row), generator=numbers)] for row in rows])
 
 
 def _mixed(rule, *tensors_and_weight) -> Tensor:

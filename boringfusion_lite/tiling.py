@@ -48,13 +48,12 @@ def _wrap(conv: nn.Conv2d, x: bool, y: bool, undo: ExitStack) -> None:
 def seams(images: Tensor) -> tuple[float, float]:
     """How visible the edges of images [B, 3, H, W] would be, laid as tiles: across x, across y.
 
-    The step from the last column to the first, over the mean step between neighbouring columns:
-    about 1 where nobody could tell the seam from any other place. Infinity where only the seam has
-    a step.
+    The step from the last column to the first, over the mean of the two steps on either side of it:
+    about 1 where the seam is like its surroundings, infinite where only the seam has a step.
     """
     ratios = []
     for dim in (-1, -2):
-        steps = (images - images.roll(1, dim)).abs().float()
-        seam, inside = steps.narrow(dim, 0, 1).mean(), steps.narrow(dim, 1, steps.shape[dim] - 1)
-        ratios.append(1.0 if seam == 0 else (seam / inside.mean()).item())
+        steps = (images - images.roll(1, dim)).abs().float().transpose(dim, -1)  # [..., 0]: seam
+        seam, beside = steps[..., 0].mean(), steps[..., [-2, -1, 1, 2]].mean()
+        ratios.append(1.0 if seam == beside == 0 else (seam / beside).item())
     return ratios[0], ratios[1]

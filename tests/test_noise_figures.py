@@ -1,5 +1,6 @@
 """The figures of page 03: the right numbers in them, readable type, pictures that can be moved."""
 
+from functools import cache
 from io import BytesIO
 
 import pytest
@@ -16,6 +17,7 @@ PICTURE = Image.new("RGB", (16, 16), "red")
 T = torch.arange(1000)
 
 
+@cache
 def figures():
     bent = Schedule.zero_terminal_snr().alphas_cumprod
     values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -29,7 +31,10 @@ def figures():
     }
 
 
-@pytest.fixture(scope="module", params=list(figures()))
+NAMES = ["crossover", "log_snr", "dissolving", "lines", "histograms", "spacings"]
+
+
+@pytest.fixture(params=NAMES)
 def figure(request):
     return figures()[request.param]
 

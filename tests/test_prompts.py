@@ -1,16 +1,24 @@
 """Prompts as vectors: the syntax, three ways to emphasise, and arithmetic; nothing in place."""
 
+import importlib.util
+import json
 import math
+from io import BytesIO
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from boringfusion_lite import prompts
+from boringfusion_lite import plots, prompts
+from boringfusion_lite.judge import load_judge
 from boringfusion_lite.prompts import EMPHASIS, emphasise, parse, slots_of, token_weights
+from boringfusion_lite.runtime import bundled_folder
+from boringfusion_lite.scoring import wilson
 from boringfusion_lite.tokenizer import LENGTH
 
+DATA = bundled_folder().parent
 METHODS = list(EMPHASIS)
 PROMPT = "a red house in a meadow, photorealistic"
 
@@ -264,3 +272,71 @@ def test_the_model_takes_what_comes_out(sd):
     context = emphasise(sd, "a (red:1.5) house", "interpolated")
     *_, last = sd.sample(context, steps=1, negative_prompt=prompts.scale(sd.encode(""), 0.5))
     assert last.x.isfinite().all()
+
+
+# ---- what notebook 02 shows of it ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measuring():
+    """data/measure_emphasis.py as a module."""
+    spec = importlib.util.spec_from_file_location("measure_emphasis", DATA / "measure_emphasis.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_stored_curve_is_whole(measuring):
+    held = json.loads((DATA / "emphasis.json").read_text("utf-8"))
+    settings, points = held["settings"], held["points"]
+    assert settings["seeds"] >= 16
+    assert held["cases"] == json.loads(json.dumps(measuring.CASES))
+    for case in measuring.CASES:
+        for weight in measuring.FEWER.get(case, measuring.WEIGHTS):
+            chosen = [p for p in points if (p["case"], p["weight"]) == (case, weight)]
+            assert [p["method"] for p in chosen] and {p["method"] for p in chosen} == set(EMPHASIS)
+            if weight == 1:
+                assert len({(p["word"], p["rest"]) for p in chosen}) == 1
+    for point in points:
+        for part in ("word", "rest"):
+            interval = wilson(point[part], point["n"])
+            assert point[f"{part}_interval"] == pytest.approx(interval, abs=1e-3)
+
+
+def test_one_point_of_the_curve(measuring, sd):
+    options = {"seeds": 2, "steps": 1, "guidance": 2.0}
+    for case in measuring.CASES:
+        point = measuring.point(sd, load_judge(), case, "interpolated", 1.5, options)
+        assert point["n"] == 2 and 0 <= point["word"] <= 2 and 0 <= point["rest"] <= 2
+
+
+def test_the_file_is_written_as_it_is_read(measuring, tmp_path):
+    content = {"settings": {"seeds": 1}, "cases": {"a": [["b", "c", "d"]]}, "points": [{"n": 1}]}
+    measuring.write(tmp_path / "x.json", content)
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == content
+
+
+def test_figures_of_embeddings():
+    picture, other = (Image.new("RGB", (16, 16), colour) for colour in ("red", "black"))
+    assert plots.difference(picture, picture) == 0 and plots.difference(picture, other) == 85
+    points = [
+        {"case": "colour", "method": method, "weight": weight, "n": 4, "word": 1, "rest": 4}
+        | {"word_interval": [0, 0.5], "rest_interval": [0.5, 1]}
+        for method in EMPHASIS
+        for weight in (-1, 1, 5)
+    ]
+    assert Image.open(BytesIO(plots.beside([picture, other], side=32))).size == (80, 32)
+    shares = torch.full((3, 3), 1 / 3).tril()
+    figures = [
+        plots.fader_sheet({"red": [other, picture]}, [1, 2], "a sheet"),
+        plots.causal_mask(shares, ["start", "red", "end"], "a mask"),
+        plots.slot_norms({"before": torch.rand(77), "after": torch.rand(77)}, 5, "lengths"),
+        plots.similarity_matrix(torch.rand(2, 2), ["a", "b"], [picture, other], "a matrix"),
+        plots.share_bar({"start": 0.1, "words": 0.3, "pads": 0.6}, "shares"),
+        plots.method_sheet({"plain": [(picture, 1.0, -0.01)] * 2}, [0, 1], "methods"),
+        plots.effect_curves(points, "curves"),
+    ]
+    for figure in figures:
+        assert figure.get_size_inches()[0] == 9 and len(figure.get_label()) > 20
+        assert len(plots.encoded(figure)) > 1000
+    assert "red 85" in figures[0].get_label()

@@ -71,18 +71,17 @@ def _bytes(images: Tensor) -> Tensor:
 
 def _small_vae(seed: int, scaling_factor: float) -> VAE:
     """Random weights from a generator of their own, with pictures that go beyond [-1, 1]."""
-    config = VAEConfig(
-        channels=(8, 8, 8, 8), blocks_per_level=1, groups=4, scaling_factor=scaling_factor
-    )
+    shape = {"channels": (8, 8, 8, 8), "blocks_per_level": 1, "groups": 4}
+    config = VAEConfig(**shape, scaling_factor=scaling_factor)
     draw = torch.Generator().manual_seed(seed)
-    with torch.device("meta"):
-        vae = VAE(config)
-    vae = vae.to_empty(device="cpu").eval().requires_grad_(False)
+    with torch.device("meta"):  # so that no weight is drawn from the global random state
+        vae = VAE(config).requires_grad_(False)
+    vae = vae.to_empty(device="cpu")
     for name, weight in vae.named_parameters():
-        fan = weight[0].numel() if weight.dim() > 1 else 1
-        weight.copy_(torch.randn(weight.shape, generator=draw) / fan**0.5)
         if weight.dim() == 1:
-            weight.copy_(torch.full_like(weight, float("norm" in name and "weight" in name)))
+            weight.fill_("norm" in name and "weight" in name)
+        else:
+            weight.copy_(torch.randn(weight.shape, generator=draw) / weight[0].numel() ** 0.5)
     return vae
 
 

@@ -5,6 +5,7 @@ One module a theme, all on the canvas of `canvas.py`; the only files that know m
 
 from .canvas import encoded, numbers, show, signed_rgb, strip, use_style
 from .embeddings import (
+    beside,
     causal_mask,
     difference,
     effect_curves,
@@ -15,6 +16,7 @@ from .embeddings import (
     slot_norms,
 )
 from .journey import STAGES, pipeline_map, ribbon
+from .maps import film, heat, heat_bar, map_grid, word_maps
 from .noise import crossover, dissolving, histograms, lines, log_snr, noise_dial, spacings
 from .pictures import latent_tiles, picture_rows, time_bars
 from .prompts import embedding_map, token_chips
@@ -26,25 +28,15 @@ from .sampling import (
     picture_grid,
     plane_paths,
 )
-from .together import change_matrix, every_tensor, paused, score
+from .together import change_matrix, every_tensor, paused, score, side_by_side
 from .tokenization import egg_box, egg_boxes, merge_staircase, piece_bars, piece_rows
-from .unet import (
-    ablation,
-    depth_guesses,
-    error_chart,
-    film,
-    heat,
-    heat_bar,
-    map_grid,
-    time_fingerprints,
-    u_diagram,
-    word_maps,
-)
+from .unet import ablation, depth_guesses, error_chart, time_fingerprints, u_diagram
 from .vae import cloud, decoder_walk, fewer, footprint_map, footprints
 
 __all__ = [
     "STAGES",
     "ablation",
+    "beside",
     "causal_mask",
     "change_matrix",
     "cloud",
@@ -91,6 +83,7 @@ __all__ = [
     "score",
     "share_bar",
     "show",
+    "side_by_side",
     "signed_rgb",
     "similarity_matrix",
     "slot_norms",

@@ -1,6 +1,8 @@
 """Figures of page 02: who sees whom, what lies near what, and what scaling does to a picture."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,12 +17,15 @@ from .canvas import (
     PROMPT,
     SIGNAL,
     UNSIGNED,
+    WIDTH,
+    axes_at,
     box,
     chart,
     new_page,
     numbers,
     row,
     say,
+    strip,
     tile,
 )
 
@@ -31,6 +36,14 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     """Mean difference of two pictures' pixels, on the scale from 0 to 255."""
     one, other = (np.asarray(picture, dtype=np.float32) for picture in (one, other))
     return float(np.abs(one - other).mean())
+
+
+def beside(pictures: Sequence[Image.Image], side: int = 256, quality: int = 88) -> bytes:
+    """Pictures side by side as `strip` shows them, but as a JPEG of a quarter of the size."""
+    buffer = BytesIO()
+    sheet = Image.open(BytesIO(strip(pictures, side)))
+    sheet.save(buffer, format="jpeg", quality=quality, subsampling=0)
+    return buffer.getvalue()
 
 
 def fader_sheet(rows: Mapping[str, Sequence], factors: Sequence[float], claim: str) -> Figure:
@@ -45,19 +58,22 @@ def fader_sheet(rows: Mapping[str, Sequence], factors: Sequence[float], claim: s
     alt = f"{claim}. Rows of pictures over factors; mean difference at factor 2: {told}."
     page = new_page(0.75 + 0.94 * len(rows), claim, alt)
     largest, size = max([*moved.values(), 1e-9]), 0.9
+    bars = 1.4 + (size + 0.02) * len(factors)
     for number, (name, pictures) in enumerate(rows.items()):
         y, colour = 0.6 + 0.94 * number, ROLES.get(name, PROMPT)
         hatch = "////" if colour == PAD else None
         box(page, 0.05, y + 0.3, 1.15, 0.3, colour, hatch=hatch)
         say(page, 0.625, y + 0.45, name, family="monospace")
         row(page, 1.3, y, size, pictures, [f"x {f:g}" for f in factors] if number == 0 else ())
-        length = 1.3 * moved[name] / largest
-        box(page, 7.1, y + 0.33, length, 0.24, "#333333", facecolor="#333333")
-        say(page, 7.15 + length, y + 0.45, f"{moved[name]:.0f}", ha="left", size=8)
-    x, height = 1.3 + (size + 0.02) * one, 0.94 * len(rows) - 0.04
-    box(page, x - 0.01, 0.59, size + 0.02, height + 0.02, "#111111", facecolor="none", lw=3)
-    say(page, x + size / 2, 0.68 + height, "untouched", size=8)
-    say(page, 7.1, 0.42, "pixels moved at x 2 (of 255)", ha="left", size=8)
+        length = (WIDTH - 0.35 - bars) * moved[name] / largest
+        box(page, bars, y + 0.33, length, 0.24, "#333333", facecolor="#333333")
+        say(page, bars + 0.05 + length, y + 0.45, f"{moved[name]:.0f}", ha="left", size=8)
+    height = 0.94 * len(rows) - 0.04
+    frame = axes_at(page, 1.3 + (size + 0.02) * one, 0.6, size, height)
+    frame.set(facecolor="none", xticks=[], yticks=[], xlabel="untouched")
+    frame.xaxis.label.set_size(8)
+    frame.spines[:].set(linewidth=2.5, color="#111111")
+    say(page, bars, 0.38, "pixels moved\nat x 2, of 255", ha="left", size=8)
     return page.figure
 
 
@@ -69,7 +85,7 @@ def causal_mask(probabilities: Tensor, names: Sequence[str], claim: str) -> Figu
     maps = np.tril(np.ones((count, count))), shown
     for x, image, title in zip((1.1, 5.2), maps, ("may look", "looks (mean over heads)")):
         tile(page, x, 0.95, 2.5, 2.5, image, bar=x > 5, **UNSIGNED, vmax=1)
-        say(page, x + 1.25, 0.4, title, weight="bold")
+        say(page, x + 1.25, 0.6, title, weight="bold")
         for number, name in enumerate(names):
             at = (number + 0.5) * 2.5 / count
             say(page, x - 0.06, 0.95 + at, name, **MONO, ha="right")
@@ -102,7 +118,8 @@ def similarity_matrix(matrix: Tensor, rows: Sequence[str], columns: Sequence, cl
     row(page, left, 0.42, side - 0.02, columns)
     tile(page, left, 1.03, side * count, 0.36 * len(rows), shown, **UNSIGNED, vmax=1)
     for y, (name, values) in enumerate(zip(rows, shown)):
-        say(page, left - 0.08, 1.21 + 0.36 * y, name, ha="right", size=8)
+        style = {"ha": "right", "size": 8, "linespacing": 1}
+        say(page, left - 0.08, 1.21 + 0.36 * y, fill(name, 50), **style)
         for x, value in enumerate(values):
             colour = "black" if value > 0.6 else "white"
             at = (x + 0.5) / count, 1 - (y + 0.5) / len(rows)
@@ -181,7 +198,7 @@ def effect_curves(points: Sequence[Mapping], claim: str, height: float = 1.35) -
         say(page, 0.3, 0.62 + (height + 0.2) * line + height / 2, f"{case} word", rotation=90)
     bottom = page.figure.get_size_inches()[1] - 0.12
     say(page, 0.95, bottom, "blue, solid: the word is seen", ha="left", color=PROMPT)
-    say(page, 4.9, bottom, "weight", size=9)
+    say(page, 4.9, bottom, "shares of pictures, against the weight")
     say(page, 8.85, bottom, "green, dashed: the rest is right", ha="right", color="#00694D")
     return page.figure
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..timeline import Call
@@ -36,7 +37,7 @@ LANES = {  # part: colour
     "VAE decoder": PIXEL,
 }
 LEFT, ACROSS, TOP, LANE = 1.15, 5.55, 0.45, 0.36  # inches: where time begins, its length, the lanes
-PANEL, PANEL_TOP = 1.44, 3.15  # inches: what hangs below the score
+PANEL, PANEL_TOP = 1.6, 3.1  # inches: what hangs below the score
 
 
 def score(calls: Sequence[Call], below: Mapping[str, Image.Image] | Sequence[str]) -> Figure:
@@ -51,7 +52,7 @@ def score(calls: Sequence[Call], below: Mapping[str, Image.Image] | Sequence[str
     claim = f"Text once a prompt, pixels once, the UNet {count['UNet']} times"
     spent = {part: sum(c.end - c.start for c in calls if c.part == part) for part in LANES}
     shares = ", ".join(f"{part} {100 * ms / total:.0f} %" for part, ms in spent.items())
-    page = new_page(4.75, claim, f"Bars on a time axis, a lane a part. {claim}. {shares}.")
+    page = new_page(4.8, claim, f"Bars on a time axis, a lane a part. {claim}. {shares}.")
     shapes = {call.part: call.shape for call in calls if call.shape}
     for number, part in enumerate(LANES):
         y = TOP + LANE * number
@@ -117,7 +118,22 @@ def paused(drawn: bytes, moment: float, panels: Sequence) -> bytes:
         place = (round(5 + (side + gap) * number), round(PANEL_TOP * DPI))
         sheet.paste(panel.resize((side, side), method), place)
     buffer = BytesIO()
-    sheet.save(buffer, format="png", compress_level=1)
+    few = sheet.quantize(256, Image.Quantize.FASTOCTREE)  # a third of the size, and hardly seen
+    few.save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def side_by_side(pictures: Mapping[str, Image.Image], side: int = 256) -> bytes:
+    """Pictures in a row, a name above each, as a JPEG, in milliseconds: for sliders."""
+    sheet = Image.new("RGB", ((side + 16) * len(pictures) - 16, side + 20), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(findfont("DejaVu Sans"), 12)
+    for number, (name, picture) in enumerate(pictures.items()):
+        x, whole = (side + 16) * number, side % picture.width == 0
+        pen.text((x + side / 2, 9), name, "black", font, anchor="mm")
+        method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+        sheet.paste(picture.resize((side, side), method), (x, 20))
+    buffer = BytesIO()
+    sheet.save(buffer, format="jpeg", quality=84, subsampling=0)
     return buffer.getvalue()
 
 
@@ -129,7 +145,8 @@ def _square(latents: Tensor) -> Tensor:
 def change_matrix(rows: Mapping[str, Mapping[str, bool]], claim: str) -> Figure:
     """What a change reaches: {what was changed: {tensor: whether it is another one now}}."""
     columns = list(next(iter(rows.values())))
-    told = [f"{name}: {', '.join(c for c in columns if row[c])}" for name, row in rows.items()]
+    new = {name: ", ".join(c for c in columns if row[c]) for name, row in rows.items()}
+    told = [f"{name}: {found}".replace("\n", " ") for name, found in new.items()]
     page = new_page(0.85 + 0.3 * len(rows), claim, f"{claim}. New are, for {'; for '.join(told)}.")
     width = 6.85 / len(columns)
     for place, column in enumerate(columns):

@@ -1,14 +1,11 @@
-"""Page 04: guesses from every depth of noise, errors against t, the U itself, maps on one scale."""
+"""Page 04: guesses from every depth of noise, errors against t, the U itself, skips cut."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
 from textwrap import fill
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from .canvas import (
@@ -21,16 +18,15 @@ from .canvas import (
     SIGNED,
     UNSIGNED,
     arrow,
-    axes_at,
     box,
     chart,
     new_page,
     numbers,
     row,
     say,
-    strip,
     tile,
 )
+from .maps import bar
 
 
 def depth_guesses(
@@ -93,72 +89,6 @@ def error_chart(
     return page.figure
 
 
-def map_grid(
-    rows: Mapping[str, Sequence], labels: Sequence[str], claim: str, what: str, signed: bool = False
-) -> Figure:
-    """Maps [h, w], all on one scale with one bar, in named rows under labels.
-
-    Pictures and None may be among them. what: the unit of the scale. signed: PuOr around 0 instead
-    of cividis from 0.
-    """
-    style = _one_scale([one for ones in rows.values() for one in ones], signed)
-    left = 0.15 + 0.075 * min(16, max(map(len, rows)))
-    size = min(1.2, (8.2 - left) / len(labels) - 0.04)
-    alt = f"{claim}. Maps of {what}, one scale to {style['vmax']:.2g}: {', '.join(labels)}."
-    page = new_page(0.65 + (size + 0.06) * len(rows), claim, alt)
-    for line, (name, ones) in enumerate(rows.items()):
-        y = 0.58 + (size + 0.06) * line
-        say(page, left - 0.08, y + size / 2, fill(name, 16), ha="right", size=8)
-        for column, one in enumerate(ones):
-            x = left + (size + 0.04) * column
-            _map(page, x, y, size, one, style)
-    for column, label in enumerate(labels):
-        x = left + (size + 0.04) * column + size / 2
-        say(page, x, 0.45, fill(label, int(size / 0.07)), **MONO)
-    x = left + (size + 0.04) * len(labels) + 0.05
-    _bar(page, x, 0.58, min(1.6, (size + 0.06) * len(rows) - 0.06), style)
-    say(page, 8.95, 0.17, f"colour: {what}", ha="right", size=8)
-    return page.figure
-
-
-def word_maps(maps: Sequence, labels: Sequence[str], claim: str, what: str) -> Figure:
-    """Maps [h, w] and pictures, seven to a line, each with its label: one scale, one bar."""
-    style, lines = _one_scale(maps), -(-len(maps) // 7)
-    alt = f"{claim}. Maps of {what}, one scale to {style['vmax']:.2g}: {'; '.join(labels)}."
-    page = new_page(0.35 + 1.42 * lines, claim, alt)
-    for number, (one, label) in enumerate(zip(maps, labels)):
-        line, column = divmod(number, 7)
-        x, y = 0.05 + 1.19 * column, 0.55 + 1.42 * line
-        say(page, x + 0.57, y - 0.11, label, **MONO)
-        _map(page, x, y, 1.14, one, style)
-    _bar(page, 8.45, 0.55, 1.14, style)
-    say(page, 8.95, 0.17, f"colour: {what}", ha="right", size=8)
-    return page.figure
-
-
-def _one_scale(maps: Sequence, signed: bool = False) -> dict:
-    """The one style for all maps among what is to be drawn: up to the largest number of all."""
-    top = max(float(numbers(one).max()) for one in maps if isinstance(one, Tensor))
-    if not signed:
-        return dict(UNSIGNED, vmax=top)
-    low = min(float(numbers(one).min()) for one in maps if isinstance(one, Tensor))
-    return dict(SIGNED, vmin=-max(top, -low), vmax=max(top, -low))
-
-
-def _map(page, x: float, y: float, size: float, one, style: dict) -> None:
-    if isinstance(one, Tensor):
-        tile(page, x, y, size, size, numbers(one), **style)
-    elif one is not None:
-        tile(page, x, y, size, size, one)
-
-
-def _bar(page, x: float, y: float, height: float, style: dict) -> None:
-    """A colour bar for maps drawn in the style."""
-    scale = matplotlib.colors.Normalize(style["vmin"], style["vmax"])
-    drawn = matplotlib.cm.ScalarMappable(scale, style["cmap"])
-    page.figure.colorbar(drawn, cax=axes_at(page, x, y, 0.1, height)).ax.tick_params(labelsize=8)
-
-
 def time_fingerprints(timesteps: Sequence[int], features: Tensor, claim: str) -> Figure:
     """Time features [T, width] of evenly spaced timesteps from 0, one column each: many clocks."""
     values = numbers(features).T
@@ -166,7 +96,7 @@ def time_fingerprints(timesteps: Sequence[int], features: Tensor, claim: str) ->
     page = new_page(3.2, claim, f"Heat map, {width} features for {steps} timesteps. {claim}.")
     style = dict(SIGNED, vmin=-1, vmax=1)  # cosines and sines
     tile(page, 0.95, 0.45, 7.2, 2.25, values, **style)
-    _bar(page, 8.3, 0.45, 2.25, style)
+    bar(page, 8.3, 0.45, 2.25, style)
     say(page, 0.85, 1.0, f"cosines\n0 to {width // 2 - 1}", ha="right", size=8)
     say(page, 0.85, 2.1, f"sines\n0 to {width // 2 - 1}", ha="right", size=8)
     for column in range(0, steps, max(1, steps // 10)):
@@ -216,7 +146,7 @@ def _slabs(page, rows: Sequence) -> None:
         for fill_colour in "#FFFFFF", colour + "33":  # nothing of the lines shines through
             corner = x - width / 2, y - height / 2
             box(page, *corner, width, height, colour, facecolor=fill_colour, zorder=2)
-        say(page, x, y + height / 2 + 0.1, str(one.shape[1]), size=8 if step > 0.4 else 6)
+        say(page, x, y + height / 2 + 0.1, str(one.shape[1]), size=8)
         if one.place[0] == 0:
             number = int(one.name.split()[1])
             end = places[f"up {downs - 1 - number}"][0]
@@ -246,7 +176,7 @@ def ablation(pictures: Mapping[str, Image.Image], parts: Mapping[str, Sequence[f
     claim = "One skip cut at a time, and what that does to the clean-guess"
     alt = f"{claim}. Errors: {'; '.join(f'{k}: {v}' for k, v in zip(pictures, told))}."
     page, size = new_page(3.5, claim, alt), min(1.2, 8.0 / len(pictures) - 0.02)
-    row(page, 0.85, 0.6, size, pictures.values(), [fill(name, 12) for name in pictures])
+    row(page, 0.85, 0.6, size, pictures.values(), list(pictures))
     axes = chart(page, 0.85, 0.75 + size, (size + 0.02) * len(pictures), 3.0 - size - 0.35)
     for (name, values), colour, side in zip(parts.items(), (SIGNAL, NOISE), (-0.2, 0.2)):
         places = np.arange(len(values)) + side
@@ -255,30 +185,3 @@ def ablation(pictures: Mapping[str, Image.Image], parts: Mapping[str, Sequence[f
     axes.set(xlim=(-0.5, len(pictures) - 0.5), xticks=[], ylabel="change (mean squared)")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     return page.figure
-
-
-def film(pictures: Sequence[Image.Image]) -> bytes:
-    """Pictures side by side as `strip` shows them, but as a JPEG: a fifth of the bytes."""
-    buffer = BytesIO()
-    Image.open(BytesIO(strip(pictures))).save(buffer, "jpeg", quality=88, subsampling=0)
-    return buffer.getvalue()
-
-
-def heat(map_: Tensor, top: float) -> Image.Image:
-    """A map [h, w] of sizes from 0 to `top` in cividis, one pixel a cell; for `strip`."""
-    colours = matplotlib.colormaps["cividis"](numbers(map_) / max(top, 1e-9), bytes=True)
-    return Image.fromarray(colours[..., :3])
-
-
-def heat_bar(top: float, what: str, side: int = 256) -> Image.Image:
-    """The colour bar of `heat` as a square picture, for `strip`."""
-    sheet = Image.new("RGB", (side, side), "white")
-    steps = np.linspace(top, 0, side - 40)[:, None]
-    bar = matplotlib.colormaps["cividis"](steps / max(top, 1e-9), bytes=True)[..., :3]
-    sheet.paste(Image.fromarray(bar).resize((24, side - 40)), (8, 30))
-    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(BytesIO(font.read_bytes()), 12)
-    pen.text((8, 8), what, "black", font)
-    for place, value in ((30, top), (side // 2 + 4, top / 2), (side - 18, 0)):
-        pen.text((40, place), f"{value:.2g}", "black", font)
-    return sheet

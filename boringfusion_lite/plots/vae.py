@@ -41,8 +41,8 @@ def fewer(
     height, _ = latents.shape[-2:]
     side = picture.height // height
     many, few = 3 * side**2, len(latents)
-    claim = f"{many // few} times fewer numbers, and nearly the same picture"
-    alt = f"Picture, latents, decoded picture, error map (mean {error.mean():.3f}). {claim}."
+    claim = f"{many // few} times fewer numbers; the picture comes back {error.mean():.3f} off"
+    alt = f"Picture under a grid, four latent maps, decoded picture, error map of 2. {claim}."
     page = new_page(4.2, claim, alt)
     _with_grid(page, 0.1, 0.62, 1.95, picture, side, cell)
     for number, channel in enumerate(latents[:4]):
@@ -65,9 +65,10 @@ def _with_grid(page, x: float, y: float, size: float, picture, side: int, cell: 
     axes = axes_at(page, x, y, size, size)
     axes.set(xticks=[], yticks=[])
     axes.imshow(picture)
+    thin = {"color": "white", "lw": min(0.4, 6.4 * side / picture.width), "alpha": 0.7}
     for place in range(side, picture.width, side):
-        axes.axvline(place - 0.5, color="white", lw=0.4, alpha=0.7)
-        axes.axhline(place - 0.5, color="white", lw=0.4, alpha=0.7)
+        axes.axvline(place - 0.5, **thin)
+        axes.axhline(place - 0.5, **thin)
     corner = cell[1] * side - 0.5, cell[0] * side - 0.5
     for colour, width in ((EDGE, 4), (PIXEL, 2)):
         axes.add_patch(Rectangle(corner, side, side, fill=False, ec=colour, lw=width))
