@@ -99,8 +99,10 @@ def write_parts(sd: StableDiffusion, folder: Path, clip: CLIP | None, dtype: tor
     for part, (config, name, tensors) in parts.items():
         write_json(folder / part / "config.json", config)
         write_weights(folder / part, name, tensors)
-    write_json(folder / "scheduler" / "scheduler_config.json", sd.schedule.to_config())
-    write_json(folder / "model_index.json", MODEL_INDEX)
+    scheduler = sd.schedule.to_config()
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    index = MODEL_INDEX | {"scheduler": ["diffusers", scheduler["_class_name"]]}
+    write_json(folder / "model_index.json", index)
 
 
 MODEL_INDEX = {
@@ -109,7 +111,6 @@ MODEL_INDEX = {
     "image_encoder": [None, None],
     "requires_safety_checker": False,
     "safety_checker": [None, None],
-    "scheduler": ["diffusers", "DDIMScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],

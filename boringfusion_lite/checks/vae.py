@@ -14,8 +14,6 @@ from ..preview import cell_colours, fit_preview, preview, r_squared
 from ..vae import VAE, VAEConfig
 from .verdict import Wrong, ask, checks
 
-# ---- one star: pixels ----------------------------------------------------------------------------
-
 
 @checks
 def check_pixels(yours) -> str:
@@ -164,8 +162,6 @@ def _wrong_matrices(latents: Tensor, images: Tensor) -> list[tuple[str, Tensor]]
 
 # ---- three stars: the footprint ------------------------------------------------------------------
 
-SMALL = 0.1  # the change of a cell
-
 
 @dataclass(frozen=True)
 class StandIn:
@@ -231,7 +227,7 @@ def _width(
     row: int,
     column: int,
     *,
-    amount: float = SMALL,
+    amount: float = 0.1,
     axis: int = 0,
     drawn: bool = False,
     rounded: bool = False,
