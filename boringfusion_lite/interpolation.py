@@ -27,7 +27,7 @@ def slerp(one: Tensor, other: Tensor, share: float) -> Tensor:
     straight line; ValueError where they are opposite, since then no way is the shortest.
     """
     _check(one, other)
-    flat = [x.flatten(1).double() for x in (one, other)]
+    flat = [x.flatten(1).float() for x in (one, other)]
     cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1, 1)
     if (cosine < -0.9999).any():
         raise ValueError("The two point in opposite directions: which way round is left open.")

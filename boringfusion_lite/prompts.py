@@ -140,11 +140,13 @@ def mean_restored(context: Tensor, weights: Tensor, without: Without = ()) -> Te
     UI (`EmphasisOriginal`). So vectors of weight 1 move a little too, those of start, end and
     padding among them. ValueError where the mean has become 0, since then no factor restores it.
     """
-    scaled = plain(context, weights).double()
-    before, after = (x.double().mean(dim=(1, 2), keepdim=True) for x in (context, scaled))
+    scaled = context.float() * weights[:, None]
+    both = (x.cpu().double() for x in (context, scaled))  # some devices have no doubles
+    before, after = (x.mean(dim=(1, 2), keepdim=True) for x in both)
     if ((after == 0) & (before != 0)).any():
         raise ValueError("With these weights the mean is 0, and no factor restores it: change one.")
-    return (scaled * torch.where(before == after, 1.0, before / after)).to(context.dtype)
+    factor = torch.where(before == after, 1.0, before / after)
+    return (scaled * factor.to(scaled)).to(context.dtype)
 
 
 def interpolated(context: Tensor, weights: Tensor, without: Without = ()) -> Tensor:
@@ -177,10 +179,8 @@ def emphasise(sd, prompt: str | list[str], method: str = "plain") -> Tensor:
     if not isinstance(prompt, str):
         return torch.cat([emphasise(sd, one, method) for one in prompt])
     passages = parse(prompt)
-    texts, context = (
-        [passage.text for passage in passages],
-        sd.encode("".join(passage.text for passage in passages)),
-    )
+    texts = [passage.text for passage in passages]
+    context = sd.encode("".join(texts))
     weights = token_weights(sd.tokenizer, passages).to(context.device)
     without = (  # encoded only when the method asks for it
         (passage.weight, sd.encode("".join(texts[:at] + texts[at + 1 :])))

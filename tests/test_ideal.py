@@ -95,7 +95,7 @@ def test_sampling_ends_at_the_data(sampler):
     run = sample(ideal_denoiser(points, SD), x, SD, sampler, steps=60, generator=seeded(2))
     *_, last = run
     apart = torch.cdist(last.x, points)
-    assert (apart.min(1).values < 0.1).float().mean() > 0.9
+    assert (apart.min(1).values < 0.1).float().mean() > 0.85
     assert len(apart.argmin(1).unique()) >= 9  # and not all at one point
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+import boringfusion_lite as bf
 from boringfusion_lite.image_to_image import edge_step, steps_run, to_images, to_mask
 
 PROMPT, SIZE = "a red house", 64
@@ -133,7 +134,7 @@ def test_without_a_number_strength_is_that_of_diffusers(tiny_sd):
 # ---- masks ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "euler", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", bf.SAMPLERS)
 def test_what_the_mask_protects_comes_back_to_the_bit(tiny_sd, known, sampler):
     x = last(tiny_sd, init_image=drawn(), mask=square(), sampler=sampler).x
     cells = to_mask(square(), SIZE, SIZE, 8).expand_as(x)
@@ -257,3 +258,11 @@ def test_nan_from_the_encoder_is_named(sd):
         sd.vae.quant.bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="VAE encoder"):
         sd(PROMPT, init_image=drawn())
+
+
+def test_karras_spacing_begins_midway_as_well(tiny_sd, known):
+    options = {"init_image": drawn(), "strength": 0.5, "spacing": "karras", "sampler": "euler"}
+    frames = list(tiny_sd.sample(PROMPT, steps=6, **options))
+    table = tiny_sd.schedule.timesteps(6, "karras")
+    assert [frame.t for frame in frames] == table[3:].tolist()
+    assert frames[-1].x.isfinite().all() and frames[-1].x.shape == known.shape

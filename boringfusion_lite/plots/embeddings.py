@@ -204,10 +204,11 @@ def effect_curves(points: Sequence[Mapping], claim: str, height: float = 1.35) -
 
 
 def _curves(axes, points: Sequence[Mapping]) -> None:
-    """Two lines with their 95 % intervals as bands."""
+    """Two lines with their 95 % intervals, the one a little aside so that both can be seen."""
     weights = [point["weight"] for point in points]
-    for part, colour, style in (("rest", SIGNAL, "s--"), ("word", PROMPT, "o-")):
+    for part, colour, style, aside in (("rest", SIGNAL, "s--", 0.05), ("word", PROMPT, "o-", 0)):
         rates = [point[part] / point["n"] for point in points]
         low, high = zip(*(point[f"{part}_interval"] for point in points))
-        axes.fill_between(weights, low, high, color=colour, alpha=0.13, lw=0)
-        axes.plot(weights, rates, style, color=colour, lw=1.5, ms=3.5)
+        places = [weight + aside for weight in weights]
+        axes.vlines(places, low, high, color=colour, lw=1)
+        axes.plot(places, rates, style, color=colour, lw=1.5, ms=3.5)
