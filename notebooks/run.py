@@ -38,11 +38,25 @@ def run(path: Path) -> None:
 
 
 def clean(cell) -> None:
-    """Leave out of a cell's outputs what differs from run to run."""
+    """Leave out of a cell's outputs what differs from run to run, and join what was printed."""
+    if cell.cell_type == "code":
+        cell.outputs = joined(cell.outputs)
     for output in cell.get("outputs", []):
         output.get("data", {}).pop(WIDGET, None)
         if "text/html" in output.get("data", {}):
             output["data"]["text/plain"] = ["<picture or table>"]
+
+
+def joined(outputs: list) -> list:
+    """Neighbouring prints as one: where the kernel cuts a stream is a matter of time."""
+    result = []
+    for output in outputs:
+        last = result[-1] if result else {}
+        if output.get("name") and output.get("name") == last.get("name"):
+            last["text"] += output["text"]
+        else:
+            result.append(output)
+    return result
 
 
 def keep_timings(page, before) -> None:

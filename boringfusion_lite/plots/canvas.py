@@ -21,6 +21,7 @@ from torch import Tensor
 PROMPT, EMPTY, NOISE, PIXEL, PAD = "#0072B2", "#595959", "#D55E00", "#E69F00", "#BDBDBD"
 SIGNAL, GUIDANCE, LATENT = "#009E73", "#CC79A7", "#56B4E9"
 WIDTH, DPI, SMALL = 9.0, 100, 80_000  # inches; dots per inch; bytes of an image that is small
+LINE_ART = 4000  # colours that a figure without pictures has at most
 LIMIT = 3  # latents and text vectors have a standard deviation near 1
 SIGNED = {"cmap": "PuOr", "vmin": -LIMIT, "vmax": LIMIT, "interpolation": "nearest"}
 UNSIGNED = {"cmap": "cividis", "vmin": 0, "interpolation": "nearest"}
@@ -44,10 +45,16 @@ def signed_rgb(x: Tensor) -> np.ndarray:
 
 
 def encoded(figure: Figure, small: int = SMALL) -> bytes:
-    """The figure as a PNG, or as a JPEG where the PNG would be above `small` bytes."""
+    """The figure as a PNG, or as a JPEG where the PNG would be above `small` bytes.
+
+    Line art, which has few colours, is stored with a palette of 256: half the bytes, no difference.
+    """
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     picture, quality = Image.open(buffer).convert("RGB"), 96
+    if picture.getcolors(LINE_ART):
+        buffer = BytesIO()
+        picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     room = 4 * picture.width * picture.height  # Pillow's own guess is too small for noise
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, room)
     while buffer.tell() > small and quality > 40:

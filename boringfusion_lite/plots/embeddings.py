@@ -171,7 +171,7 @@ def method_sheet(rows: Mapping[str, Sequence], weights: Sequence[float], claim: 
     return page.figure
 
 
-def effect_curves(points: Sequence[Mapping], claim: str, height: float = 1.35) -> Figure:
+def effect_curves(points: Sequence[Mapping], claim: str, height: float = 1.2) -> Figure:
     """What `data/emphasis.json` holds: a row of charts for each kind of word, a column a method.
 
     Every chart: the share of pictures that show what the word names, with its 95 % interval, and
@@ -189,7 +189,8 @@ def effect_curves(points: Sequence[Mapping], claim: str, height: float = 1.35) -
             axes.set(
                 xlim=(ends[0] - 0.2, ends[1] + 0.2), xticks=range(int(ends[0]), int(ends[1]) + 1)
             )
-            axes.tick_params(labelsize=8, labelbottom=line == len(cases) - 1)
+            last = line == len(cases) - 1
+            axes.tick_params(labelsize=8, labelbottom=last, labelleft=column == 0)
             axes.axvline(1, color="black", lw=0.8, ls=":")
             chosen = [p for p in points if (p["case"], p["method"]) == (case, method)]
             _curves(axes, sorted(chosen, key=lambda p: p["weight"]))
