@@ -12,6 +12,7 @@ from .embeddings import (
     fader_sheet,
     method_sheet,
     share_bar,
+    show_small,
     similarity_matrix,
     slot_norms,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "score",
     "share_bar",
     "show",
+    "show_small",
     "side_by_side",
     "signed_rgb",
     "similarity_matrix",
