@@ -12,7 +12,6 @@ from .embeddings import (
     fader_sheet,
     method_sheet,
     share_bar,
-    show_small,
     similarity_matrix,
     slot_norms,
 )
@@ -84,7 +83,6 @@ __all__ = [
     "score",
     "share_bar",
     "show",
-    "show_small",
     "side_by_side",
     "signed_rgb",
     "similarity_matrix",

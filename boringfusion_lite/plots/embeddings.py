@@ -5,13 +5,11 @@ from io import BytesIO
 from textwrap import fill
 
 import numpy as np
-from IPython.display import HTML
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from .canvas import (
-    DPI,
     EMPTY,
     MONO,
     NOISE,
@@ -27,7 +25,6 @@ from .canvas import (
     numbers,
     row,
     say,
-    show,
     strip,
     tile,
 )
@@ -43,19 +40,9 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 def beside(pictures: Sequence[Image.Image], side: int = 256) -> bytes:
     """Pictures side by side as `strip` shows them, but as a JPEG of a quarter of the size."""
-    return _jpeg(Image.open(BytesIO(strip(pictures, side))))
-
-
-def show_small(figure: Figure) -> HTML:
-    """Like `show`, for figures that are full of pictures: a JPEG of about half the size."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return show(_jpeg(Image.open(buffer).convert("RGB")), figure.get_label())
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, format="jpeg", quality=85, subsampling=0, optimize=True)
+    sheet = Image.open(BytesIO(strip(pictures, side)))
+    sheet.save(buffer, format="jpeg", quality=85, subsampling=0, optimize=True)
     return buffer.getvalue()
 
 
