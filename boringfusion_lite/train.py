@@ -95,13 +95,17 @@ def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     """Fit the image tower to the text tower that the UNet's training has changed.
 
-    The text tower stays as it is, the rest of CLIP follows (Zhai et al. 2022, "LiT").
+    The text tower stays as it is, the rest of CLIP follows (Zhai et al. 2022, "LiT"). A run that
+    goes on takes the text tower of today, not that of its checkpoint.
     """
-    clip = finished_clip(args)
-    clip.text_encoder.load_state_dict(finished_denoiser(args).text_encoder.state_dict())
+    clip = finished_clip(args).to(args.device)
     clip.text_encoder.requires_grad_(False)
-    loss = recipes.CLIPLoss(clip.to(args.device), pictures, Tokenizer.load(), args.device)
-    return Run("clip-again", clip, loss, args.runs, args.minutes or 6, learning_rate=1e-3)
+    loss = recipes.CLIPLoss(clip, pictures, Tokenizer.load(), args.device)
+    run = Run("clip-again", clip, loss, args.runs, args.minutes or 6, learning_rate=1e-3)
+    text = finished_denoiser(args).text_encoder.to(args.device)
+    clip.text_encoder.load_state_dict(text.state_dict())
+    run.average.weights |= {f"text_encoder.{n}": w.clone() for n, w in text.state_dict().items()}
+    return run
 
 
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:

@@ -436,6 +436,13 @@ def test_the_five_commands(pictures, clock, tmp_path, monkeypatch, capsys):
         train.main(["unet", *options])
     for what in ("vae", "clip", "unet", "clip-again"):
         train.main([what, *options])
+    for what in ("unet", "clip-again"):  # both go on, CLIP with the text tower of today
+        train.main([what, *options[:-1], str(4 / 60)])
+    unet, again = (train.state(name, tmp_path / "runs") for name in ("unet", "clip-again"))
+    for name, weight in unet["average"].items():
+        if name.startswith("text_encoder."):
+            assert torch.equal(weight, again["model"][name])
+            assert torch.equal(weight, again["average"][name])
     train.main(["publish", *options, "--output", str(tmp_path / "model")])
     assert capsys.readouterr().out == f"{tmp_path / 'model'}: written\n"
     sd, clip = bf.load(tmp_path / "model"), bf.load_clip(tmp_path / "model")

@@ -8,7 +8,7 @@ PAGES = [
     "05_samplers_and_guidance.ipynb",
     "06_vae_decoding.ipynb",
 ]
-WAIT = 60_000
+WAIT = 60_000  # milliseconds that a new picture may take on a busy machine
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
@@ -30,17 +30,22 @@ def alive(page, widgets):
     return [widgets.nth(number) for number in range(widgets.count())]
 
 
-def told(widget) -> str:
-    """What the lines under a picture say."""
-    return " ".join(widget.locator(".widget-html").all_inner_texts())
+@pytest.fixture
+def state(shown):
+    """What a reader sees of a widget: its picture, and the lines under it."""
+    return lambda w: (shown(w), " ".join(w.locator(".widget-html").all_inner_texts()))
 
 
-def wait_for_change(page, widget, before: str) -> None:
-    for _ in range(WAIT // 100):
-        if told(widget) != before:
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(f"nothing changed: {before}")
+@pytest.fixture
+def wait_for_change(page, state):
+    def wait(widget, before: tuple) -> None:
+        for _ in range(WAIT // 200):
+            if state(widget) != before:
+                return
+            page.wait_for_timeout(200)
+        raise AssertionError(f"nothing changed: {before}")
+
+    return wait
 
 
 def step_aside(handle) -> str:
@@ -62,14 +67,16 @@ def test_every_control_has_a_label(page, alive):
             assert control.locator(".widget-label").first.inner_text().strip()
 
 
-def test_every_slider_moves_by_keyboard_and_the_page_stays_as_high(page, alive, shown):
+def test_every_slider_moves_by_keyboard_and_the_page_stays_as_high(
+    page, alive, shown, state, wait_for_change
+):
     for widget in alive:
         height, pictures = widget.bounding_box()["height"], {shown(widget)}
         for handle in widget.locator(".noUi-handle").all():
-            before = told(widget)
+            before = state(widget)
             handle.focus()
             page.keyboard.press(step_aside(handle))
-            wait_for_change(page, widget, before)
+            wait_for_change(widget, before)
             pictures.add(shown(widget))
             assert widget.get_by_text("Not drawn").count() == 0
             assert widget.bounding_box()["height"] == height
@@ -78,16 +85,17 @@ def test_every_slider_moves_by_keyboard_and_the_page_stays_as_high(page, alive, 
         widget.get_by_role("button", name="start again").click()
 
 
-def test_a_click_on_the_track_and_a_drag_move_it_too(page, alive):
+def test_a_click_on_the_track_and_a_drag_move_it_too(page, alive, state, wait_for_change):
     widget = next(w for w in alive if w.locator(".noUi-handle").count())
     track = widget.locator(".noUi-target").first
     track.scroll_into_view_if_needed()
-    place, before = track.bounding_box(), told(widget)
+    place, before = track.bounding_box(), state(widget)
     page.mouse.click(place["x"] + 0.9 * place["width"], place["y"] + place["height"] / 2)
-    wait_for_change(page, widget, before)
-    handle, before = widget.locator(".noUi-handle").first.bounding_box(), told(widget)
+    wait_for_change(widget, before)
+    page.wait_for_timeout(500)  # the handle glides to where the click was
+    handle, before = widget.locator(".noUi-handle").first.bounding_box(), state(widget)
     page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     page.mouse.down()
     page.mouse.move(place["x"] + 0.3 * place["width"], place["y"] + place["height"] / 2, steps=8)
     page.mouse.up()
-    wait_for_change(page, widget, before)
+    wait_for_change(widget, before)
