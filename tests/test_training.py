@@ -165,24 +165,21 @@ def test_the_unet_begins_with_a_single_group_of_things(pictures, tokenizer, monk
 
 def test_an_error_on_a_thing_counts_four_times(pictures, tokenizer):
     """Networks that are wrong by one, on the things or beside them."""
-    errors = {}
-    for where in ("on", "beside"):
+    _, loss = unet_loss(pictures, tokenizer)
+    mask = pictures.thing_mask(loss.all[recipes.shuffled(COUNT, 8, 5, 0)], 8)
+    errors = []
+    for where in (mask, 1 - mask):
 
         def wrong(x, t, context, where=where):
             g = recipes.generator(0, 5)
             torch.rand(8, generator=g)  # which captions are left out
-            noise = torch.randn(x.shape, generator=g)
-            indices = loss.all[recipes.shuffled(COUNT, 8, 5, 0)]
-            mask = pictures.thing_mask(indices, 8)
-            return noise + (mask if where == "on" else 1 - mask)
+            return torch.randn(x.shape, generator=g) + where
 
-        _, loss = unet_loss(pictures, tokenizer)
         loss.unet = wrong
-        indices = loss.all[recipes.shuffled(COUNT, 8, 5, 0)]
-        share = pictures.thing_mask(indices, 8).mean()
         with torch.no_grad():
-            errors[where] = loss(5, 0.9)[0] / (share if where == "on" else 1 - share)
-    assert errors["on"] / errors["beside"] == pytest.approx(4, rel=0.35)  # timesteps weigh too
+            errors.append(loss(5, 0.9)[0] / where.mean())
+    on, beside = errors
+    assert on / beside == pytest.approx(4, rel=0.35)  # timesteps weigh too
 
 
 def test_every_batch_sees_all_timesteps(monkeypatch):
