@@ -6,36 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny import CLIP_CONFIG, TOKENIZER, UNET_CONFIG, VAE_CONFIG
 
 import boringfusion_lite as bf
 from boringfusion_lite import scenes, weights
 from boringfusion_lite.captions import vocabulary
-from boringfusion_lite.clip import CLIP, CLIPConfig, ImageConfig, TextConfig
-from boringfusion_lite.runtime import bundled_folder
+from boringfusion_lite.clip import CLIP
 from boringfusion_lite.tokenizer import Tokenizer
-from boringfusion_lite.unet import UNet, UNetConfig
-from boringfusion_lite.vae import VAE, VAEConfig
+from boringfusion_lite.unet import UNet
+from boringfusion_lite.vae import VAE
 
 torch.set_num_threads(1)
-
-TOKENIZER = bundled_folder() / "tokenizer"
-CLIP_CONFIG = CLIPConfig(
-    text=TextConfig(width=32, layers=2, heads=2),
-    image=ImageConfig(image_size=64, patch=16, width=32, layers=1, heads=2),
-    joint_width=16,
-)
-UNET_CONFIG = UNetConfig(
-    sample_size=8,
-    channels=(32, 64),
-    attention=(True, False),
-    heads=(2, 4),
-    blocks_per_level=1,
-    context_width=32,
-    groups=8,
-)
-VAE_CONFIG = VAEConfig(
-    sample_size=64, channels=(8, 8, 16, 16), blocks_per_level=1, groups=4, scaling_factor=0.7
-)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import UNET_CONFIG
+from tiny import UNET_CONFIG
 
 from boringfusion_lite import anatomy, probe
 from boringfusion_lite.unet import UNet

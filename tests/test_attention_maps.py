@@ -6,9 +6,9 @@ import math
 import hypothesis
 import pytest
 import torch
-from conftest import UNET_CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import UNET_CONFIG
 
 from boringfusion_lite import names, settings
 from boringfusion_lite.attention_maps import (

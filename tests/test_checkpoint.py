@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import TOKENIZER
 from safetensors.torch import load_file, save_file
+from tiny import TOKENIZER
 
 import boringfusion_lite as bf
 from boringfusion_lite import saving, settings

@@ -9,7 +9,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CLIP_CONFIG, TOKENIZER, UNET_CONFIG, VAE_CONFIG
+from tiny import CLIP_CONFIG, TOKENIZER, UNET_CONFIG, VAE_CONFIG
 
 import boringfusion_lite as bf
 from boringfusion_lite import checkpoint, clip, names, settings

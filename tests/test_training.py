@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
+from tiny import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
 from torch import nn
 
 import boringfusion_lite as bf

@@ -90,12 +90,15 @@ def test_a_click_on_the_track_and_a_drag_move_it_too(page, alive, state, wait_fo
     track = widget.locator(".noUi-target").first
     track.scroll_into_view_if_needed()
     place, before = track.bounding_box(), state(widget)
-    page.mouse.click(place["x"] + 0.9 * place["width"], place["y"] + place["height"] / 2)
+    handle = widget.locator(".noUi-handle").first.bounding_box()
+    right = handle["x"] + handle["width"] / 2 > place["x"] + place["width"] / 2
+    goal, back = (0.05, 0.95) if right else (0.95, 0.05)  # shares of the track
+    page.mouse.click(place["x"] + goal * place["width"], place["y"] + place["height"] / 2)
     wait_for_change(widget, before)
     page.wait_for_timeout(500)  # the handle glides to where the click was
     handle, before = widget.locator(".noUi-handle").first.bounding_box(), state(widget)
     page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     page.mouse.down()
-    page.mouse.move(place["x"] + 0.3 * place["width"], place["y"] + place["height"] / 2, steps=8)
+    page.mouse.move(place["x"] + back * place["width"], place["y"] + place["height"] / 2, steps=8)
     page.mouse.up()
     wait_for_change(widget, before)
