@@ -8,6 +8,7 @@ from itertools import count, permutations
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -138,6 +139,12 @@ def generate(sd: StableDiffusion, prompts: list[str], seed: int = 0, **options) 
         *_, last = sd.sample(prompts[start : start + 16], seed=seed + start, **options)
         images.append(rounded(sd.vae.decode(last.x)))
     return torch.cat(images)
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean difference of two pictures' pixels, on the scale from 0 to 255."""
+    one, other = (np.asarray(picture, dtype=np.float32) for picture in (one, other))
+    return float(np.abs(one - other).mean())
 
 
 def psnr(squared_error: Tensor) -> Tensor:

@@ -24,12 +24,14 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from boringfusion_lite import bpe
+
 FOLDER = Path(__file__).parent / "tiny-sd" / "tokenizer"
 PACKAGE = "openai-clip==1.0.1"
 MEMBER = "clip/bpe_simple_vocab_16e6.txt.gz"
 SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
 MERGES = 48_894  # of the 262,144 lines of the file, CLIP uses the first ones
-START, END = "<|startoftext|>", "<|endoftext|>"
+START, END = bpe.SPECIAL
 
 
 def download() -> bytes:
@@ -51,25 +53,10 @@ def read_merges(packed: bytes) -> list[str]:
     return lines[1 : MERGES + 1]  # line 0 says which version the list is
 
 
-def byte_characters() -> list[str]:
-    """256 printable characters that stand for the 256 bytes, in the order of their ids.
-
-    Printable bytes stand for themselves and come first; the others (controls, space, ...) borrow
-    the characters from U+0100 on.
-    """
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
-    printable += range(ord("®"), ord("ÿ") + 1)
-    borrowed = range(256, 256 + 256 - len(printable))
-    return [chr(code) for code in [*printable, *borrowed]]
-
-
 def vocabulary(merges: list[str]) -> dict[str, int]:
     """Token -> id, 49,408 of them."""
-    characters = byte_characters()
-    tokens = characters + [character + "</w>" for character in characters]
-    tokens += [merge.replace(" ", "") for merge in merges] + [START, END]
-    vocab = {token: i for i, token in enumerate(tokens)}
-    assert len(vocab) == len(tokens) == 49_408, "a token occurs twice"
+    vocab = bpe.vocabulary(merge.split(" ") for merge in merges)
+    assert len(vocab) == len(merges) + 514 == 49_408, "a token occurs twice"
     return vocab
 
 

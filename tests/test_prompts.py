@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from boringfusion_lite import plots, prompts
+from boringfusion_lite import plots, prompts, scoring
 from boringfusion_lite.judge import load_judge
 from boringfusion_lite.prompts import EMPHASIS, emphasise, parse, slots_of, token_weights
 from boringfusion_lite.runtime import bundled_folder
-from boringfusion_lite.scoring import wilson
 from boringfusion_lite.tokenizer import LENGTH
 
 DATA = bundled_folder().parent
@@ -299,7 +298,7 @@ def test_the_stored_curve_is_whole(measuring):
                 assert len({(p["word"], p["rest"]) for p in chosen}) == 1
     for point in points:
         for part in ("word", "rest"):
-            interval = wilson(point[part], point["n"])
+            interval = scoring.wilson(point[part], point["n"])
             assert point[f"{part}_interval"] == pytest.approx(interval, abs=1e-3)
 
 
@@ -318,14 +317,14 @@ def test_the_file_is_written_as_it_is_read(measuring, tmp_path):
 
 def test_figures_of_embeddings():
     picture, other = (Image.new("RGB", (16, 16), colour) for colour in ("red", "black"))
-    assert plots.difference(picture, picture) == 0 and plots.difference(picture, other) == 85
+    assert scoring.difference(picture, picture) == 0 and scoring.difference(picture, other) == 85
     points = [
         {"case": "colour", "method": method, "weight": weight, "n": 4, "word": 1, "rest": 4}
         | {"word_interval": [0, 0.5], "rest_interval": [0.5, 1]}
         for method in EMPHASIS
         for weight in (-1, 1, 5)
     ]
-    assert Image.open(BytesIO(plots.beside([picture, other], side=32))).size == (80, 32)
+    assert Image.open(BytesIO(plots.film([picture, other], side=32))).size == (80, 32)
     shares = torch.full((3, 3), 1 / 3).tril()
     figures = [
         plots.fader_sheet({"red": [other, picture]}, [1, 2], "a sheet"),

@@ -1,10 +1,10 @@
 """The exercises of page 00: a picture to order, a grid, and when a picture is settled."""
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..pipeline import StableDiffusion
+from ..scoring import difference
 from .verdict import Wrong, ask, checks
 
 
@@ -74,10 +74,7 @@ def _picture(answer) -> bytes:
 
 
 def _settled(sd: StableDiffusion, frames, picture: Image.Image, latents: str) -> int:
-    def pixels(image: Image.Image) -> Tensor:
-        return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).float()
-
     guesses = [sd.decode(getattr(frame, latents))[0] for frame in frames]
-    distances = [(pixels(guess) - pixels(picture)).abs().mean().item() for guess in guesses]
+    distances = [difference(guess, picture) for guess in guesses]
     too_far = [f.step for f, d in zip(frames, distances) if d > 0.2 * distances[0]]
     return max(too_far) + 1

@@ -3,11 +3,9 @@
 One module a theme, all on the canvas of `canvas.py`; the only files that know matplotlib.
 """
 
-from .canvas import encoded, numbers, show, signed_rgb, strip, use_style
+from .canvas import encoded, film, numbers, show, signed_rgb, strip, use_style
 from .embeddings import (
-    beside,
     causal_mask,
-    difference,
     effect_curves,
     fader_sheet,
     method_sheet,
@@ -16,7 +14,7 @@ from .embeddings import (
     slot_norms,
 )
 from .journey import STAGES, pipeline_map, ribbon
-from .maps import film, heat, heat_bar, map_grid, word_maps
+from .maps import heat, heat_bar, map_grid, word_maps
 from .noise import crossover, dissolving, histograms, lines, log_snr, noise_dial, spacings
 from .pictures import latent_tiles, picture_rows, time_bars
 from .prompts import embedding_map, token_chips
@@ -36,7 +34,6 @@ from .vae import cloud, decoder_walk, fewer, footprint_map, footprints
 __all__ = [
     "STAGES",
     "ablation",
-    "beside",
     "causal_mask",
     "change_matrix",
     "cloud",
@@ -44,7 +41,6 @@ __all__ = [
     "decoder_walk",
     "depth_guesses",
     "dissolving",
-    "difference",
     "distances_by_calls",
     "effect_curves",
     "egg_box",

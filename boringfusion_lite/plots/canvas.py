@@ -92,6 +92,14 @@ def strip(pictures: Sequence, side: int = 256, gap: int = 16) -> bytes:
     return buffer.getvalue()
 
 
+def film(pictures: Sequence, side: int = 256) -> bytes:
+    """The pictures as `strip` shows them, but as a JPEG: a fifth of the bytes."""
+    buffer = BytesIO()
+    sheet = Image.open(BytesIO(strip(pictures, side)))
+    sheet.save(buffer, format="jpeg", quality=88, subsampling=0, optimize=True)
+    return buffer.getvalue()
+
+
 def new_page(height: float, claim: str, alt: str):
     """The canvas of a new figure, with its title; `page.figure` is the figure."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white", label=alt)

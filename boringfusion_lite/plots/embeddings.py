@@ -1,14 +1,13 @@
 """Figures of page 02: who sees whom, what lies near what, and what scaling does to a picture."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
+from ..scoring import difference
 from .canvas import (
     EMPTY,
     MONO,
@@ -25,25 +24,10 @@ from .canvas import (
     numbers,
     row,
     say,
-    strip,
     tile,
 )
 
 ROLES = {"start": EMPTY, "all pads": PAD, "pads": PAD}  # every other name is one of words
-
-
-def difference(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference of two pictures' pixels, on the scale from 0 to 255."""
-    one, other = (np.asarray(picture, dtype=np.float32) for picture in (one, other))
-    return float(np.abs(one - other).mean())
-
-
-def beside(pictures: Sequence[Image.Image], side: int = 256) -> bytes:
-    """Pictures side by side as `strip` shows them, but as a JPEG of a quarter of the size."""
-    buffer = BytesIO()
-    sheet = Image.open(BytesIO(strip(pictures, side)))
-    sheet.save(buffer, format="jpeg", quality=85, subsampling=0, optimize=True)
-    return buffer.getvalue()
 
 
 def fader_sheet(rows: Mapping[str, Sequence], factors: Sequence[float], claim: str) -> Figure:

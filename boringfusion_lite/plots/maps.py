@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .canvas import MONO, SIGNED, UNSIGNED, axes_at, new_page, numbers, say, strip, tile
+from .canvas import MONO, SIGNED, UNSIGNED, axes_at, new_page, numbers, say, tile
 
 
 def map_grid(
@@ -78,13 +78,6 @@ def bar(page, x: float, y: float, height: float, style: dict) -> None:
     scale = matplotlib.colors.Normalize(style["vmin"], style["vmax"])
     drawn = matplotlib.cm.ScalarMappable(scale, style["cmap"])
     page.figure.colorbar(drawn, cax=axes_at(page, x, y, 0.1, height)).ax.tick_params(labelsize=8)
-
-
-def film(pictures: Sequence[Image.Image]) -> bytes:
-    """Pictures side by side as `strip` shows them, but as a JPEG: a fifth of the bytes."""
-    buffer = BytesIO()
-    Image.open(BytesIO(strip(pictures))).save(buffer, "jpeg", quality=88, subsampling=0)
-    return buffer.getvalue()
 
 
 def heat(map_: Tensor, top: float) -> Image.Image:
