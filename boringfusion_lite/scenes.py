@@ -20,7 +20,7 @@ from .captions import vocabulary as vocabulary
 from .drawing import Placed
 from .layout import DIAMETERS, alone, in_a_row, related
 
-OMIT = {"style": 0.1, "surroundings": 0.1, "place": 0.1, "colour": 0.06}
+OMIT = {"style": 0.1, "surroundings": 0.1, "place": 0.3, "colour": 0.1}
 SALT = "boringfusion 505"  # keeps the pairs of the documentation's prompts in training
 
 # ---- worlds --------------------------------------------------------------------------------------
