@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 LAB_ARGS ?=
+TRAIN_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -16,7 +17,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 AS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks check clean chromium
+.PHONY: help lab test notebooks train check clean chromium
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,6 +37,9 @@ test: $(VENV)/.dev chromium  ## set up, then run every test and every notebook
 
 notebooks: $(VENV)/.dev  ## run every notebook in order and store what it shows
 	HF_HUB_OFFLINE=1 $(PY) notebooks/run.py
+
+train: $(VENV)/.lab  ## train data/tiny-sd anew: says first how long, goes on where it stopped
+	$(PY) -m boringfusion_lite.train_all $(TRAIN_ARGS)
 
 check: $(VENV)/.lab  ## is everything here that the notebooks need?
 	@$(PY) -m boringfusion_lite.runtime

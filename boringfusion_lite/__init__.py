@@ -16,10 +16,17 @@ HOMES = {  # public name -> its module, which is imported when the name is first
     "Schedule": "schedule",
     "StableDiffusion": "pipeline",
     "check_environment": "runtime",
+    "download": "fetching",
     "load": "checkpoint",
     "load_clip": "checkpoint",
+    "load_lora": "lora_files",
+    "load_words": "textual_inversion",
     "sample": "samplers",
     "save": "saving",
+    "save_lora": "lora_files",
+    "save_words": "textual_inversion",
+    "with_loras": "lora",
+    "with_words": "textual_inversion",
 }
 __all__ = list(HOMES)
 

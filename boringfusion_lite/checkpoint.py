@@ -1,14 +1,17 @@
-"""Models on disk: a folder in the diffusers layout, read strictly (`saving.py` writes it).
+"""Models on disk, in either of their two layouts, to the same modules (`saving.py` writes both).
+
+One file in the original layout (`original_names.py`), .safetensors or .ckpt; or a folder in that of
+diffusers (`names.py`):
 
     tiny-sd/
       model_index.json                    which part is of which kind
       tokenizer/                          vocab.json, merges.txt
-      text_encoder/  unet/  vae/          config.json and .safetensors, in shards if they are big
+      text_encoder/  unet/  vae/          config.json and weights, in shards if they are big
       scheduler/                          the noise schedule
       clip/                               ours: CLIP's image tower and projections; SD 1.x has none
 
-Strict means: every weight that the network has must be in the file with the right shape, and
-nothing else may be there. Otherwise you get one error that names the differences.
+The way is one: `weight_files` maps the file into memory, `families` says what it is, the settings
+say which networks to build, without memory of their own, and `fitting` puts the tensors in.
 """
 
 import json
@@ -17,19 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from . import names, settings
+from . import families, names, original_names, original_settings, settings
 from .clip import CLIP, TextEncoder
+from .fitting import fill
 from .pipeline import StableDiffusion
 from .runtime import model_folder, pick_device
 from .schedule import Schedule
 from .tokenizer import Tokenizer
 from .unet import UNet
 from .vae import VAE
+from .weight_files import WEIGHTS, read, read_folder
 
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+__all__ = ["WEIGHTS", "load", "load_clip"]
 
 
 def read_json(file: Path) -> dict:
@@ -66,67 +70,6 @@ def read_settings(file: Path, reader: Callable[[dict], Any]):
         ) from None
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a part's .safetensors file or of its shards, memory-mapped."""
-    for name in WEIGHTS:
-        if (folder / name).is_file():
-            files = [folder / name]
-            break
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            shards = read_settings(index, lambda content: set(content["weight_map"].values()))
-            files = [folder / shard for shard in sorted(shards)]
-            break
-    else:
-        raise FileNotFoundError(
-            f"{folder} holds no weights: expected {' or '.join(WEIGHTS)}, or its shards with an "
-            "index. Copy the folder again."
-        )
-    tensors = {}
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as opened:
-                tensors |= {name: opened.get_tensor(name) for name in opened.keys()}
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{file} is missing, although the index beside it names it: copy the folder again."
-            ) from None
-        except SafetensorError as error:
-            raise ValueError(
-                f"{file} is not a complete .safetensors file ({error}): the download or copy was "
-                "cut short or damaged. Delete it and fetch it again."
-            ) from None
-    return tensors
-
-
-def fill(model: nn.Module, tensors: dict[str, Tensor], their_name: Callable[[str], str], what: str):
-    """Put tensors into a model that was built on the meta device, strictly.
-
-    ValueError lists what is missing, left over or of another shape, before anything is assigned.
-    """
-    wanted = {name: their_name(name) for name in model.state_dict()}
-    missing = [theirs for theirs in wanted.values() if theirs not in tensors]
-    left_over = sorted(set(tensors) - set(wanted.values()))
-    shapes = [
-        f"{theirs} {list(tensors[theirs].shape)} instead of {list(parameter.shape)}"
-        for (name, parameter), theirs in zip(model.state_dict().items(), wanted.values())
-        if theirs in tensors and tensors[theirs].shape != parameter.shape
-    ]
-    problems = {"missing": missing, "not expected": left_over, "of another shape": shapes}
-    if any(problems.values()):
-        lines = [
-            f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-            for kind, names in problems.items()
-            if names
-        ]
-        raise ValueError(
-            f"the weights in {what} do not fit the config.json beside them:\n"
-            + "\n".join(lines)
-            + "\nWeights and config must come from one model; copy the folder again."
-        )
-    model.load_state_dict({name: tensors[theirs] for name, theirs in wanted.items()}, assign=True)
-
-
 def without_buffers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Text tensors with `text_model.` in front, and without the position_ids of older files."""
     prefixed = {
@@ -137,21 +80,25 @@ def without_buffers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return prefixed
 
 
-def load_text_encoder(folder: Path) -> TextEncoder:
+def load_text_encoder(folder: Path, variant: str | None = None, **place) -> TextEncoder:
     model = read_settings(folder / "config.json", lambda c: TextEncoder(settings.text_config(c)))
-    fill(model, without_buffers(read_weights(folder)), names.text_encoder_to_transformers, folder)
+    tensors = without_buffers(read_folder(folder, variant))
+    fill(model, tensors, names.text_encoder_to_transformers, folder, place)
     return model
 
 
-def load_unet(folder: Path) -> UNet:
+def load_unet(folder: Path, variant: str | None = None, **place) -> UNet:
     model = read_settings(folder / "config.json", lambda c: UNet(settings.unet_config(c)))
-    fill(model, read_weights(folder), lambda n: names.unet_to_diffusers(n, model.config), folder)
+    tensors = read_folder(folder, variant)
+    fill(model, tensors, lambda n: names.unet_to_diffusers(n, model.config), folder, place)
     return model
 
 
-def load_vae(folder: Path) -> VAE:
+def load_vae(folder: Path, variant: str | None = None, **place) -> VAE:
     model = read_settings(folder / "config.json", lambda c: VAE(settings.vae_config(c)))
-    fill(model, read_weights(folder), lambda n: names.vae_to_diffusers(n, model.config), folder)
+    tensors = read_folder(folder, variant)
+    tensors = {names.rename(name, names.OLD_ATTENTION): t for name, t in tensors.items()}
+    fill(model, tensors, lambda n: names.vae_to_diffusers(n, model.config), folder, place)
     return model
 
 
@@ -160,29 +107,78 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    variant: str | None = None,
 ) -> StableDiffusion:
-    """Open a model folder: the bundled Tiny SD, that of BORINGFUSION_MODEL, or the one at `path`.
+    """Open a model: the bundled Tiny SD, that of BORINGFUSION_MODEL, or the one at `path`.
 
-    Device and dtype default to the best there is (`runtime.pick_device`): float32 on a CPU.
-    FileNotFoundError or ValueError says which file is missing, damaged or foreign.
+    path: a folder in the diffusers layout, or a single file in the original one, .safetensors or
+    .ckpt. Device and dtype default to the best there is (`runtime.pick_device`): float32 on a CPU.
+    variant: which of a folder's weights, such as "fp16" or "non_ema"; by default the plain ones,
+    else fp16. FileNotFoundError or ValueError says which file is missing, damaged or foreign.
     """
-    folder = Path(path) if path is not None else model_folder()
-    if not folder.is_dir():
+    path = Path(path).expanduser() if path is not None else model_folder()
+    device, default = pick_device(device)
+    place = {"device": device, "dtype": dtype or default}
+    if path.is_file():
+        return load_file(path, **place)
+    if not path.is_dir():
         raise FileNotFoundError(
-            f"there is no model folder at {folder}. Give the path of a folder in the diffusers "
-            "layout (the one that holds model_index.json), or none for the bundled Tiny SD."
+            f"there is no model at {path}. Give the path of a .safetensors or .ckpt file, or of a "
+            "folder in the diffusers layout (the one that holds model_index.json), or none for "
+            "the bundled Tiny SD."
+        )
+    return load_folder(path, variant, **place)
+
+
+def load_folder(folder: Path, variant: str | None = None, **place) -> StableDiffusion:
+    """A model in the diffusers layout."""
+    singles = [p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".ckpt")]
+    if singles and not (folder / "model_index.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} is no model in the diffusers layout (it has no model_index.json), but "
+            f"{', '.join(singles[:4])} in it might be one: give the path of that file."
         )
     index = read_json(folder / "model_index.json")
     settings.check("pipeline", index, {"_class_name": "StableDiffusionPipeline"})
-    device, default = pick_device(device)
-    place = {"device": device, "dtype": dtype or default}
     return StableDiffusion(
         tokenizer=Tokenizer.load(folder / "tokenizer"),
-        text_encoder=load_text_encoder(folder / "text_encoder").to(**place).eval(),
-        unet=load_unet(folder / "unet").to(**place).eval(),
-        vae=load_vae(folder / "vae").to(**place).eval(),
+        text_encoder=load_text_encoder(folder / "text_encoder", variant, **place).eval(),
+        unet=load_unet(folder / "unet", variant, **place).eval(),
+        vae=load_vae(folder / "vae", variant, **place).eval(),
         schedule=read_settings(folder / "scheduler/scheduler_config.json", Schedule.from_config),
     )
+
+
+def build(configs: dict, file: Path) -> nn.ModuleDict:
+    """The three networks without their weights (on the meta device)."""
+    try:
+        with torch.device("meta"):
+            return nn.ModuleDict(
+                {
+                    "text_encoder": TextEncoder(configs["text_encoder"]),
+                    "unet": UNet(configs["unet"]),
+                    "vae": VAE(configs["vae"]),
+                }
+            )
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: a model of these widths cannot have the heads and groups of Stable Diffusion "
+            f"({error}). It is of another size, and lacks the note that bf.save leaves about that."
+        ) from None
+
+
+def load_file(file: Path, **place) -> StableDiffusion:
+    """A model in one file of the original layout; its vocabulary is the bundled one."""
+    tensors = read(file)
+    family = families.check({name: tensor.shape for name, tensor in tensors.items()}, file)
+    tensors = original_names.without_extras(tensors)
+    configs = original_settings.read(file, tensors)
+    networks = build(configs, file)
+    fill(networks, tensors, lambda n: original_names.to_original(n, configs), file, place)
+    tokenizer = Tokenizer.load()
+    if family.name == families.SD_2:
+        tokenizer.pad = 0
+    return StableDiffusion(tokenizer, **networks.eval(), schedule=configs["schedule"])
 
 
 def load_clip(path: str | Path | None = None) -> CLIP:
@@ -194,6 +190,6 @@ def load_clip(path: str | Path | None = None) -> CLIP:
     folder = Path(path) if path is not None else model_folder()
     file = folder / "clip" / "config.json"
     clip = read_settings(file, lambda content: CLIP(settings.clip_config(content)))
-    tensors = without_buffers(read_weights(folder / "text_encoder")) | read_weights(folder / "clip")
+    tensors = without_buffers(read_folder(folder / "text_encoder")) | read_folder(folder / "clip")
     fill(clip, tensors, names.clip_to_transformers, folder / "clip")
     return clip.float().eval()

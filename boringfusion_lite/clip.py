@@ -17,13 +17,18 @@ from .attention import Attention
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """The text tower; the defaults are those of Stable Diffusion 1.x."""
+    """The text tower; the defaults are those of Stable Diffusion 1.x.
+
+    SD 2.x has OpenCLIP's ViT-H: width 1024, 16 heads, "gelu", and 23 of its 24 layers. So "the
+    penultimate layer's output", which it was trained on, is simply a tower with one layer fewer.
+    """
 
     vocabulary: int = 49_408
     length: int = 77
     width: int = 768
     layers: int = 12
     heads: int = 12
+    activation: str = "quick_gelu"  # a name out of ACTIVATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +54,15 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}  # OpenAI's CLIP has the one, OpenCLIP both
+
+
 class TransformerLayer(nn.Module):
     """Look around (attention), then think alone (MLP); both add to x [B, N, width]."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, activation: str = "quick_gelu"):
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads=heads, qkv_bias=True)
         self.norm2 = nn.LayerNorm(width)
@@ -62,7 +71,7 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
         x = x + self.attention(self.norm1(x), causal=causal)
-        return x + self.mlp_out(quick_gelu(self.mlp_in(self.norm2(x))))
+        return x + self.mlp_out(self.activation(self.mlp_in(self.norm2(x))))
 
 
 class TextEncoder(nn.Module):
@@ -78,7 +87,8 @@ class TextEncoder(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary, config.width)
         self.position_embedding = nn.Embedding(config.length, config.width)
         self.layers = nn.ModuleList(
-            TransformerLayer(config.width, config.heads) for _ in range(config.layers)
+            TransformerLayer(config.width, config.heads, config.activation)
+            for _ in range(config.layers)
         )
         self.final_norm = nn.LayerNorm(config.width)
 

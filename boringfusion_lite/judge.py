@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .blocks import ResBlock
-from .checkpoint import WEIGHTS, fill, load_vae, read_json, read_weights
+from .checkpoint import WEIGHTS, fill, load_vae, read_folder, read_json
 from .dataset import Pictures, shuffled
 from .layout import DIAMETERS
 from .recipes import generator, mixed_precision
@@ -135,7 +135,7 @@ def load_judge(folder: Path | None = None) -> Judge:
     world = World(**{kind: tuple(names) for kind, names in config.pop("world").items()})
     with torch.device("meta"):
         judge = Judge(world, **config)
-    fill(judge, read_weights(folder), str, folder)
+    fill(judge, read_folder(folder), str, folder)
     return judge.float().eval()
 
 
@@ -177,14 +177,14 @@ def disturbed(images: Tensor, g: torch.Generator) -> Tensor:
 
 @dataclass
 class JudgeLoss:
-    """Say what is where, on disturbed pictures that come in equal parts from each source."""
+    """Say what is where, on disturbed pictures, as many from each source; never shared out."""
 
     judge: Judge
     sources: list[Pictures]
     batch: int = 32
     seed: int = 0
 
-    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
+    def __call__(self, step: int, progress: float, share=None) -> tuple[Tensor, int]:
         device, images, scenes = self.judge.whole.weight.device, [], []
         for pictures in self.sources:
             each = self.batch // len(self.sources)

@@ -61,6 +61,14 @@ def unet_to_diffusers(name: str, config: UNetConfig) -> str:
     return rename(name, top + RES + TRANSFORMER + ATTENTION)
 
 
+OLD_ATTENTION = [  # how diffusers called the VAE's attention up to version 0.16
+    (r"\.query\.", ".to_q."),
+    (r"\.key\.", ".to_k."),
+    (r"\.value\.", ".to_v."),
+    (r"\.proj_attn\.", ".to_out.0."),
+]
+
+
 def vae_to_diffusers(name: str, config: VAEConfig) -> str:
     """A parameter name of our VAE -> its name in diffusers' AutoencoderKL."""
     down, up = config.blocks_per_level, config.blocks_per_level + 1

@@ -50,6 +50,12 @@ class StableDiffusion:
         """Height and width in pixels that the model was trained on."""
         return self.unet.config.sample_size * self.vae.config.factor
 
+    def save(self, path, **options) -> None:
+        """Write the model to a folder, or to one .safetensors file; options as in `saving.save`."""
+        from . import save  # saving builds on this module
+
+        save(self, path, **options)
+
     # ---- text ----------------------------------------------------------------------------------
 
     def tokenize(self, prompt: str | list[str]) -> Tensor:
@@ -175,7 +181,11 @@ class StableDiffusion:
             x, way = planned.begin(self.encode_image(planned.images))
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
         relatives = guidance_scale, guidance_rescale, guidance_interval
-        predict_eps = guided(self.unet, self.encode(prompt), negative, *relatives)
+        answer = guided(self.unet, self.encode(prompt), negative, *relatives)
+
+        def predict_eps(x: Tensor, t: Tensor) -> Tensor:
+            return self.schedule.to_eps(answer(x, t), x, t)
+
         frames = sample(predict_eps, x, self.schedule, sampler, steps, eta, generators, **way)
         if "timesteps" in way and not len(way["timesteps"]):
             return iter([Frame(0, 0, x, x, torch.zeros_like(x))])

@@ -81,7 +81,7 @@ def shape_trace(sd: StableDiffusion, prompt: str, steps: int = 20) -> list[Tenso
         context = sd.text_encoder(ids)
         x, t = sd.noise(), int(sd.schedule.timesteps(steps)[0])
         note("noise", "x", x)
-        eps = sd.unet(x, t, context)
+        eps = sd.schedule.to_eps(sd.unet(x, t, context), x, t)
         alpha_bar = sd.schedule.alphas_cumprod[t].item()
         x0 = (x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5  # Ho et al. 2020, eq. 4
         note("sampler", "clean-guess", x0)
@@ -181,7 +181,8 @@ def guess(
     """
     t = torch.as_tensor(t).cpu().expand(len(x))
     asked = t if told is None else torch.full_like(t, told)
-    eps = sd.unet(x, asked.to(x.device), context.expand(len(x), -1, -1))
+    answer = sd.unet(x, asked.to(x.device), context.expand(len(x), -1, -1))
+    eps = sd.schedule.to_eps(answer, x, t)
     alpha_bar = sd.schedule.alphas_cumprod[t].reshape(-1, 1, 1, 1)
     signal, noise = alpha_bar.sqrt().to(x), (1 - alpha_bar).sqrt().to(x)
     return eps, (x - noise * eps) / signal

@@ -1,4 +1,8 @@
-"""What the three networks of Tiny SD are trained on, and the loss of each."""
+"""What the three networks of Tiny SD are trained on, and the loss of each.
+
+Each loss draws the whole batch, all random numbers included, from the step's number alone, and then
+keeps its share of it (see `processes.py`): the networks, which cost the time, see only that.
+"""
 
 import math
 from collections.abc import Iterator
@@ -15,6 +19,7 @@ from tqdm import tqdm
 
 from .clip import CLIP, CLIPConfig, ImageConfig, TextConfig, TextEncoder, contrastive_loss
 from .dataset import Pictures, shuffled
+from .processes import WHOLE, Share
 from .schedule import Schedule
 from .tokenizer import Tokenizer
 from .unet import UNet, UNetConfig
@@ -80,24 +85,28 @@ class VAELoss:
     vae: VAE
     pictures: Pictures
     device: torch.device
+    batch: int = 8  # whole pictures, or three times as many squares
     kl_weight: float = 1e-6
     seed: int = 0
 
-    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
+    def __call__(self, step: int, progress: float, share: Share = WHOLE) -> tuple[Tensor, int]:
         crops, g = progress < 0.6, generator(self.seed, step)
-        batch = 24 if crops else 8
+        batch = 3 * self.batch if crops else self.batch
         indices = shuffled(len(self.pictures), batch, step, self.seed)
         images, mask = self.pictures.images(indices), self.pictures.thing_mask(indices)
         if crops:
             images, mask = crop_around_things(images, mask, 64, g)
-        images, mask = images.to(self.device), mask.to(self.device)
+        side, channels = images.shape[-1] // self.vae.config.factor, self.vae.config.latent_channels
+        noise = torch.randn((batch, channels, side, side), generator=g)
+        weight = 1 + (4 if crops else 2) * mask
+        mean_weight = weight.mean()
+        images, noise, weight = (share(x).to(self.device) for x in (images, noise, weight))
         with mixed_precision(self.device):
             mean, logvar = self.vae.moments(images)
-            noise = torch.randn(mean.shape, generator=g).to(self.device)
             z = mean + (logvar / 2).exp() * noise
             output = self.vae.decoder(self.vae.post_quant(z)).float()
-        error, weight = output - images, 1 + (4 if crops else 2) * mask
-        reconstruction = (weight * (error.abs() + error.square())).mean() / weight.mean()
+        error = output - images
+        reconstruction = (weight * (error.abs() + error.square())).mean() / mean_weight
         mean, logvar = mean.float(), logvar.float()
         kl = (mean.square() + logvar.exp() - 1 - logvar).mean() / 2  # Kingma & Welling, app. B
         return reconstruction + self.kl_weight * kl, batch
@@ -110,7 +119,10 @@ def cropped(ids: Tensor) -> Tensor:
 
 @dataclass
 class CLIPLoss:
-    """Pictures find their captions among those of the batch and among nearly right ones."""
+    """Pictures find their captions among those of the batch and among nearly right ones.
+
+    Each process embeds its share; the loss itself is that of the whole batch in every process.
+    """
 
     clip: CLIP
     pictures: Pictures
@@ -119,16 +131,17 @@ class CLIPLoss:
     batch: int = 256
     seed: int = 0
 
-    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
+    def __call__(self, step: int, progress: float, share: Share = WHOLE) -> tuple[Tensor, int]:
         indices = shuffled(len(self.pictures), self.batch, step, self.seed)
-        captions = self.pictures.captions(indices, step)
-        wrong = self.pictures.swapped_captions(indices, step)
+        wrong = share(self.pictures.swapped_captions(indices, step))
+        captions = self.pictures.captions(share(indices), step)
         ids = cropped(self.tokenizer(captions + wrong)).to(self.device)
-        images = self.pictures.images(indices).to(self.device)
+        images = self.pictures.images(share(indices)).to(self.device)
         with mixed_precision(self.device):
             texts = self.clip.embed_text(ids).float()
             pictures = self.clip.embed_image(images).float()
-        logits = self.clip.similarity(pictures, texts)  #                [B, 2B]
+        texts = torch.cat([share.gather(half) for half in texts.chunk(2)])
+        logits = self.clip.similarity(share.gather(pictures), texts)  #  [B, 2B]
         true, near = logits.split(self.batch, dim=1)
         hard = torch.cat([true, near.diagonal()[:, None]], dim=1)
         target = torch.arange(self.batch, device=self.device)
@@ -148,7 +161,8 @@ def encode_all(vae: VAE, pictures: Pictures, device: torch.device, cache: Path) 
         with mixed_precision(device):
             encoded.append(vae.encode(pictures.images(batch).to(device)))
     latents = torch.cat(encoded).half().cpu()
-    torch.save(latents, cache)
+    torch.save(latents, partial := cache.with_suffix(".partial"))
+    partial.replace(cache)
     return latents
 
 
@@ -186,17 +200,19 @@ class UNetLoss:
     def __post_init__(self):
         self.simple, self.all = self.pictures.simple(), np.arange(len(self.pictures))
 
-    def __call__(self, step: int, progress: float) -> tuple[Tensor, int]:
-        g, n = generator(self.seed, step), self.batch
+    def __call__(self, step: int, progress: float, share: Share = WHOLE) -> tuple[Tensor, int]:
+        g, n, shape = generator(self.seed, step), self.batch, self.latents.shape[1:]
         usable = self.simple if progress < self.simple_until else self.all
         indices = usable[shuffled(len(usable), n, step, self.seed)]
         drop = torch.rand(n, generator=g) < 0.1
+        noise = torch.randn((n, *shape), generator=g)
+        t = spread_timesteps(n, self.schedule.num_train_timesteps, g)
+        inside = 1 + 3 * self.pictures.thing_mask(indices, shape[-1])
+        inside = inside / inside.mean()
+        indices, drop, noise, t, inside = map(share, (indices, drop, noise, t, inside))
         captions = self.pictures.captions(indices, step)
         captions = ["" if dropped else c for dropped, c in zip(drop, captions)]
-        x0 = self.latents[indices].float()
-        noise = torch.randn(x0.shape, generator=g)
-        t = spread_timesteps(n, self.schedule.num_train_timesteps, g)
-        x = self.schedule.add_noise(x0, noise, t).to(self.device)
+        x = self.schedule.add_noise(self.latents[indices].float(), noise, t).to(self.device)
         ids = self.tokenizer(captions).to(self.device)
         with mixed_precision(self.device):
             with torch.set_grad_enabled(self.train_text):
@@ -204,7 +220,6 @@ class UNetLoss:
             eps = self.unet(x, t.to(self.device), context).float()
         weights = (1 / self.schedule.alphas_cumprod).clamp(max=10)
         weight = (weights[t] / weights.mean()).to(self.device)
-        inside = 1 + 3 * self.pictures.thing_mask(indices, x0.shape[-1])
-        inside = (inside / inside.mean()).to(self.device)
-        error = (inside * (eps - noise.to(self.device)).square()).mean(dim=(1, 2, 3))
+        error = (eps - noise.to(self.device)).square()
+        error = (inside.to(self.device) * error).mean(dim=(1, 2, 3))
         return (weight * error).mean(), n

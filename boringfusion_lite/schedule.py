@@ -1,8 +1,9 @@
 """How much noise there is at every timestep, and which timesteps a sampler visits.
 
 One table says it all: `alphas_cumprod`, or alpha_bar, the share of the variance that is still
-picture, from 0.999 at t = 0 to 0.005 at t = 999. Sigma and SNR are views of it. `betas.py` says
-how the table is chosen. Notebook 03 builds both.
+picture, from 0.999 at t = 0 to 0.005 at t = 999. Sigma and SNR are views of it, and it turns v,
+which some models predict, into noise. `betas.py` says how the table is chosen. Notebook 03 builds
+both.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 from .betas import BETAS, rescale_to_zero_snr
 
 SPACINGS = ("leading", "trailing", "linspace")
+PREDICTIONS = ("epsilon", "v_prediction")  # the noise (SD 1.x, SD 2 base), or v (SD 2.x at 768 px)
 
 
 def sigma_of(alpha_bar):
@@ -34,13 +36,13 @@ class Schedule:
     timestep_spacing: str = "leading"
     steps_offset: int = 1
     set_alpha_to_one: bool = False  # is alpha_bar 1 "before t = 0", or still that of t = 0?
-    prediction_type: str = "epsilon"
+    prediction_type: str = "epsilon"  # what the UNet answers with: a name out of PREDICTIONS
     rescale_betas_zero_snr: bool = False  # push alpha_bar down until it ends at exactly 0?
 
     def __post_init__(self):
         _check_choice("beta_schedule", self.beta_schedule, BETAS)
         _check_choice("timestep_spacing", self.timestep_spacing, SPACINGS)
-        _check_choice("prediction_type", self.prediction_type, ["epsilon"])
+        _check_choice("prediction_type", self.prediction_type, PREDICTIONS)
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise ValueError(f"{self}: choose 0 < beta_start <= beta_end < 1.")
 
@@ -156,12 +158,35 @@ class Schedule:
         x0, noise: one shape [B, ...]; t: scalar or [B], 0..T-1 -> x_t in the shape of x0.
         ValueError where shapes do not fit or t is no timestep. Ho et al. 2020, eq. 4.
         """
+        signal, share = self._shares(x0, noise, t)
+        return signal * x0 + share * noise
+
+    def eps_from_v(self, v: Tensor, x: Tensor, t: float | Tensor) -> Tensor:
+        """The noise in x that v = sqrt(a) eps - sqrt(1 - a) x0 tells: sqrt(a) v + sqrt(1 - a) x.
+
+        Shapes and errors as in `add_noise`. (x, v) is (x0, eps) turned by an angle, so the way back
+        is a turn too. Salimans & Ho 2022 (arXiv 2202.00512), appendix D.
+        """
+        signal, share = self._shares(x, v, t)
+        return signal * v + share * x
+
+    def v_from_eps(self, eps: Tensor, x: Tensor, t: float | Tensor) -> Tensor:
+        """The inverse of `eps_from_v`: v = (eps - sqrt(1 - a) x) / sqrt(a), undefined for a = 0."""
+        signal, share = self._shares(x, eps, t)
+        return (eps - share * x) / signal
+
+    def to_eps(self, answer: Tensor, x: Tensor, t: float | Tensor) -> Tensor:
+        """What the model answered to x at t, noise or v by `prediction_type` -> noise."""
+        return answer if self.prediction_type == "epsilon" else self.eps_from_v(answer, x, t)
+
+    def _shares(self, x: Tensor, other: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha_bar) and sqrt(1 - alpha_bar) at t, shaped to multiply x and other."""
         alpha_bar = self.alpha_bar(t)
-        if noise.shape != x0.shape or alpha_bar.shape not in ((), x0.shape[:1]):
-            shapes = [list(part.shape) for part in (x0, noise, alpha_bar)]
-            raise ValueError(f"x0, noise, t have shapes {shapes}: give equal ones, and one t each.")
-        alpha_bar = alpha_bar.reshape(-1, *[1] * (x0.dim() - 1))  # [B, 1, 1, 1]
-        return alpha_bar.sqrt().to(x0) * x0 + (1 - alpha_bar).sqrt().to(x0) * noise
+        if other.shape != x.shape or alpha_bar.shape not in ((), x.shape[:1]):
+            shapes = [list(part.shape) for part in (x, other, alpha_bar)]
+            raise ValueError(f"latents and t of shapes {shapes}: give equal ones, and one t each.")
+        alpha_bar = alpha_bar.reshape(-1, *[1] * (x.dim() - 1))  # [B, 1, 1, 1]
+        return alpha_bar.sqrt().to(x), (1 - alpha_bar).sqrt().to(x)
 
     def timesteps(self, steps: int, spacing: str = "", offset: int | None = None) -> Tensor:
         """The timesteps visited in `steps` steps. -> int64 [steps], falling.

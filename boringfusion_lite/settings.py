@@ -1,29 +1,34 @@
 """What the diffusers layout calls our settings: `config.json` to our dataclasses and back.
 
-A config that means another network than Stable Diffusion 1.x's is refused here, by the setting
-that gives it away, before anything is built.
+A config that means another network than that of Stable Diffusion 1.x and 2.x is refused here, by
+the setting that gives it away, before anything is built. Two settings of SD 2.x need no word of
+ours: `use_linear_projection` (a linear layer over pixels is a 1x1 convolution) and
+`upcast_attention` (the fused kernel adds up its scores in float32, whatever it is given).
 """
 
-from .clip import CLIPConfig, ImageConfig, TextConfig
+from .clip import ACTIVATIONS, CLIPConfig, ImageConfig, TextConfig
 from .unet import UNetConfig
 from .vae import VAEConfig
 
 
 def check(part: str, config: dict, expected: dict) -> None:
-    """Refuse a config that means another network; ValueError names the setting and its value."""
+    """Refuse a config that means another network; ValueError names the setting and its value.
+
+    expected: the value that a setting must have, or a tuple of all that it may have.
+    """
     for key, value in expected.items():
-        if config.get(key, value) != value:
+        allowed = value if isinstance(value, tuple) else (value,)
+        if key in config and config[key] not in allowed:
             raise ValueError(
-                f"this {part} has {key} = {config[key]!r}, Stable Diffusion 1.x has {value!r}: it "
-                "belongs to another model family (SD 2.x, SDXL, inpainting, ...), which this "
-                "package cannot run. Use an SD 1.x model."
+                f"this {part} has {key} = {config[key]!r}, Stable Diffusion 1.x and 2.x have "
+                f"{' or '.join(map(repr, allowed))}: it belongs to another model family (SDXL, "
+                "inpainting, ...), which this package cannot run. Use an SD 1.x or 2.x model."
             )
 
 
 UNET_FIXED = {
     "_class_name": "UNet2DConditionModel",
     "in_channels": 4,
-    "use_linear_projection": False,
     "addition_embed_type": None,
     "class_embed_type": None,
     "num_attention_heads": None,
@@ -37,7 +42,10 @@ UNET_FIXED = {
 
 
 def unet_config(config: dict) -> UNetConfig:
-    """diffusers' unet/config.json -> UNetConfig. Their `attention_head_dim` counts heads."""
+    """diffusers' unet/config.json -> UNetConfig. Their `attention_head_dim` counts heads.
+
+    One number for all levels, as in SD 1.x, or one for each, as in SD 2.x: [5, 10, 20, 20].
+    """
     check("UNet", config, UNET_FIXED)
     channels = tuple(config["block_out_channels"])
     heads = config.get("attention_head_dim", 8)
@@ -107,13 +115,14 @@ def vae_json(config: VAEConfig) -> dict:
 
 def text_config(config: dict) -> TextConfig:
     """transformers' text_encoder/config.json -> TextConfig."""
-    check("text encoder", config, {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5})
+    check("text encoder", config, {"hidden_act": tuple(ACTIVATIONS), "layer_norm_eps": 1e-5})
     return TextConfig(
         vocabulary=config["vocab_size"],
         length=config["max_position_embeddings"],
         width=config["hidden_size"],
         layers=config["num_hidden_layers"],
         heads=config["num_attention_heads"],
+        activation=config.get("hidden_act", "quick_gelu"),
     )
 
 
@@ -124,7 +133,6 @@ def tower_json(config: TextConfig | ImageConfig) -> dict:
         "intermediate_size": 4 * config.width,
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
-        "hidden_act": "quick_gelu",
         "layer_norm_eps": 1e-5,
         "dtype": "float32",  # what to compute in, however small the file
     }
@@ -135,6 +143,7 @@ def text_json(config: TextConfig) -> dict:
     return tower_json(config) | {
         "architectures": ["CLIPTextModel"],
         "model_type": "clip_text_model",
+        "hidden_act": config.activation,
         "vocab_size": config.vocabulary,
         "max_position_embeddings": config.length,
         "bos_token_id": config.vocabulary - 2,
@@ -146,6 +155,7 @@ def text_json(config: TextConfig) -> dict:
 def clip_json(config: CLIPConfig) -> dict:
     """CLIPConfig -> what transformers' CLIPModel reads."""
     image = tower_json(config.image) | {
+        "hidden_act": "quick_gelu",
         "image_size": config.image.image_size,
         "patch_size": config.image.patch,
     }

@@ -5,7 +5,8 @@
     tensor([[49406,  1125,   539,   320, 12724,   267,  1153, 16157, 49407, 49407, ... 49407]])
 
 A prompt is lower-cased, cut into words, and every word into the longest pieces that CLIP's merges
-allow. The row then reads: start, up to 75 pieces, end, and end again until there are 77 ids.
+allow. The row then reads: start, up to 75 pieces, end, and end again until there are 77 ids. (SD
+2.x fills up with id 0 instead, which is "!": its folder says so, and its text encoder expects it.)
 
 The encoding itself is transformers' `CLIPTokenizer`, on files that lie in the model's folder.
 Left out: OpenAI's own tokenizer first repairs broken Unicode and HTML entities in the text; so do
@@ -22,7 +23,7 @@ from .runtime import bundled_folder
 LENGTH = 77  # ids in a row, start and end included
 ROOM = LENGTH - 2  # pieces of the prompt that fit between them
 VOCABULARY = 49_408
-START, END = 49406, 49407  # <|startoftext|> and <|endoftext|>; END also fills the row up
+START, END = 49406, 49407  # <|startoftext|> and <|endoftext|>; in SD 1.x END also fills the row up
 EXAMPLES = {  # every vocabulary is tried on these
     "photo of a couch, photorealistic": [1125, 539, 320, 12724, 267, 1153, 16157],
     "jekyll": [49405],  # the last of the 48,894 merges
@@ -43,6 +44,7 @@ class Tokenizer:
         """`clip`: a transformers `CLIPTokenizer`. ValueError where its vocabulary is not CLIP's."""
         _check_vocabulary(clip)
         self._clip = clip
+        self.pad = clip.pad_token_id  # what fills a row up: END in SD 1.x, 0 in SD 2.x
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> "Tokenizer":
@@ -79,7 +81,7 @@ class Tokenizer:
         if not isinstance(prompts, list | tuple):
             raise TypeError(_not_text(prompts))
         rows = [self._encode(text)["input_ids"][:ROOM] for text in prompts]
-        rows = [[START, *ids, *[END] * (LENGTH - 1 - len(ids))] for ids in rows]
+        rows = [[START, *ids, END, *[self.pad] * (ROOM - len(ids))] for ids in rows]
         return torch.tensor(rows, dtype=torch.long).reshape(-1, LENGTH)
 
     def pieces(self, text: str) -> list[Piece]:

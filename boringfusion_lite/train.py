@@ -10,6 +10,8 @@ The UNet learns on the VAE's latents and the text tower's vectors; `publish` put
 weights together into a model folder. A run stops when its minutes are spent, counting those of
 every earlier call; call it again with more minutes and it goes on from its checkpoint in `runs/`.
 Where those checkpoints are gone, `--start-from data/tiny-sd` begins with the published weights.
+All five in a row: `python -m boringfusion_lite.train_all`. On several GPUs or machines the same
+commands follow `accelerate launch -m` instead of `python -m` (see `processes.py`).
 
 The real Stable Diffusion leaves CLIP's text tower as it was. Ours sees so few captions before the
 UNet starts that it goes on learning with it; `--freeze-text` is the real thing.
@@ -29,6 +31,7 @@ from .checkpoint import load_clip, load_text_encoder, load_unet, load_vae
 from .clip import CLIP, TextEncoder
 from .dataset import Pictures
 from .pipeline import StableDiffusion
+from .processes import find_team
 from .runtime import bundled_folder
 from .saving import save
 from .schedule import Schedule
@@ -101,7 +104,7 @@ def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     clip = finished_clip(args).to(args.device)
     clip.text_encoder.requires_grad_(False)
     loss = recipes.CLIPLoss(clip, pictures, Tokenizer.load(), args.device)
-    run = Run("clip-again", clip, loss, args.runs, args.minutes or 6, learning_rate=1e-3)
+    run = Run("clip-again", clip, loss, args.runs, args.minutes or 8, learning_rate=1e-3)
     text = finished_denoiser(args).text_encoder.to(args.device)
     clip.text_encoder.load_state_dict(text.state_dict())
     run.average.weights |= {f"text_encoder.{n}": w.clone() for n, w in text.state_dict().items()}
@@ -110,7 +113,8 @@ def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     cache = args.runs / f"latents-{len(pictures)}-{state('vae', args.runs)['step']}.pt"
-    latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
+    with find_team(args.device).local_main_process_first():  # the others read what it has written
+        latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
     if args.start_from:
         unet = load_unet(args.start_from / "unet").float()
         text_encoder = load_text_encoder(args.start_from / "text_encoder").float()
@@ -133,7 +137,7 @@ def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
         Denoiser(unet, text_encoder, not args.freeze_text),
         loss,
         args.runs,
-        args.minutes or 80,
+        args.minutes or 160,
         learning_rate=5e-4,
         slower=("text_encoder.",),
         warm_up=300,
@@ -173,38 +177,61 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Train one network of Tiny SD on drawn scenes; interrupt and resume at will.",
     )
     parser.add_argument("what", choices=[*RUNS, "publish"], help="in this order")
-    parser.add_argument("--minutes", type=float, help="budget, earlier calls counted in")
-    parser.add_argument("--world", choices=WORLDS, default="starter", help="which scenes to draw")
-    parser.add_argument("--pictures", type=int, default=16_000, help="how many scenes to draw")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and caches")
-    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu, cuda, ...")
-    parser.add_argument(
-        "--freeze-text", action="store_true", help="unet: leave the text tower alone"
-    )
-    parser.add_argument("--start-from", type=Path, help="begin with a published model's weights")
-    parser.add_argument("--output", type=Path, default=bundled_folder(), help="publish: where to")
+    add_options(parser)
     return parser.parse_args(arguments)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command."""
+    add = parser.add_argument
+    add("--minutes", type=float, help="budget, earlier calls counted in")
+    add("--world", choices=WORLDS, default="starter", help="which scenes to draw")
+    add("--pictures", type=int, default=16_000, help="how many scenes to draw")
+    add("--runs", type=Path, default=Path("runs"), help="checkpoints and caches")
+    add("--device", help="cpu, cuda or mps; else the GPU where there is one")
+    add("--batch", type=int, help="samples in a step, all processes together")
+    add("--accumulate", type=int, default=1, help="pieces that a process cuts its share into")
+    add("--freeze-text", action="store_true", help="unet: leave the text tower alone")
+    add("--start-from", type=Path, help="begin with a published model's weights")
+    add("--output", type=Path, default=bundled_folder(), help="publish: where to")
 
 
 def watch(run: Run) -> None:
     """Train with a bar that shows seconds, a smoothed loss, steps and samples."""
-    smooth = None
-    with tqdm(total=60 * run.minutes, initial=run.seconds, unit="s", desc=run.name) as bar:
+    smooth, total, quiet = None, 60 * run.minutes, not run.team.is_main_process
+    with tqdm(total=total, initial=run.seconds, unit="s", desc=run.name, disable=quiet) as bar:
         for record in run.train():
             smooth = record.loss if smooth is None else 0.98 * smooth + 0.02 * record.loss
             bar.update(record.seconds - bar.n)
             bar.set_postfix(loss=f"{smooth:.4f}", step=record.step, samples=record.samples)
+    run.team.wait_for_everyone()  # the checkpoint is written now
+
+
+def start(what: str, pictures: Pictures, args: argparse.Namespace) -> Run:
+    """The run of one command, from its checkpoint or its beginning."""
+    torch.manual_seed(0)  # the initial weights; everything later draws from generators of its own
+    run = RUNS[what](pictures, args)
+    run.loss.batch, run.accumulate = args.batch or run.loss.batch, args.accumulate
+    return run
+
+
+def draw(args: argparse.Namespace) -> Pictures:
+    """The pictures to learn from, drawn by one process a machine, once."""
+    with find_team(args.device).local_main_process_first():
+        return Pictures.drawn(WORLDS[args.world], args.pictures, args.runs)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Draw the pictures (once), then train one network or publish the three."""
     args = parse(arguments)
-    torch.manual_seed(0)  # the initial weights; everything later draws from generators of its own
-    pictures = Pictures.drawn(WORLDS[args.world], args.pictures, args.runs)
-    if args.what == "publish":
+    team = find_team(args.device)
+    args.device = team.device
+    pictures = draw(args)
+    if args.what != "publish":
+        watch(start(args.what, pictures, args))
+    elif team.is_main_process:
         publish(pictures, args)
-    else:
-        watch(RUNS[args.what](pictures, args))
+    team.end_training()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
 """The training loop: any model, any loss, a budget of minutes, and nothing lost on interruption.
 
-`recipes.py` holds what the three networks learn, `train.py` the commands that start it.
+`recipes.py` holds what the three networks learn, `train.py` the commands that start it,
+`processes.py` how several processes share one run.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from .processes import Alone, Share, find_team, told_by_main
+
+# (step, progress, share) -> the mean loss of that share of the step's batch, samples in the batch
+Loss = Callable[[int, float, Share], tuple[Tensor, int]]
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,15 @@ class MovingAverage:
 
 @dataclass
 class Run:
-    """One training run: a model, its loss, and where and how long to train."""
+    """One training run: a model, its loss, and where and how long to train.
+
+    With `accumulate` each process computes its share of a batch in so many pieces, one after the
+    other, in as much less memory; what is learned stays the same.
+    """
 
     name: str
     model: nn.Module
-    loss: Callable[[int, float], tuple[Tensor, int]]  # (step, progress) -> loss, samples seen
+    loss: Loss
     folder: Path
     minutes: float
     learning_rate: float
@@ -58,6 +69,8 @@ class Run:
     warm_up: int = 100
     ema: float = 0.999
     save_every: float = 180.0  # seconds
+    accumulate: int = 1
+    team: Alone = field(default_factory=find_team)
 
     def __post_init__(self):
         fast = [p for n, p in self.named_trainable() if not n.startswith(self.slower)]
@@ -74,6 +87,12 @@ class Run:
         self.step, self.samples, self.seconds = 0, 0, 0.0
         if self.checkpoint.exists():
             self.resume()
+        if (first := told_by_main(self.team, self.step)) != self.step:
+            raise RuntimeError(
+                f"The first process goes on from step {first:.0f}, this one from {self.step}: all "
+                f"machines must see the same {self.folder.resolve()}, on a disk that they share."
+            )
+        self.objective = self.team.prepare_model(Objective(self))
 
     def named_trainable(self) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -117,27 +136,59 @@ class Run:
         cosine = 0.51 + 0.49 * math.cos(math.pi * self.progress)
         return self.learning_rate * warm * cosine
 
+    def gradient(self) -> tuple[float, int]:
+        """Leave the gradient of the step's batch in the weights; its loss and its samples."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for piece in range(self.accumulate):
+            last = piece == self.accumulate - 1  # with it, the mean over all processes is taken
+            with nullcontext() if last else self.team.no_sync(self.objective):
+                share = Share(self.team, piece, self.accumulate)
+                loss, samples = self.objective(share)
+                (loss / self.accumulate).backward()
+            total = total + loss.detach() / self.accumulate
+        return self.team.reduce(total, "mean").item(), samples
+
     def train(self) -> Iterator[Record]:
-        """Train until the minutes are spent, yielding a Record a step; saves as it goes."""
+        """Train until the minutes are spent, yielding a Record a step; saves as it goes.
+
+        Every process takes the same steps, by the clock of the first, which also keeps the average
+        and writes the checkpoints.
+        """
         saved, self.model = time.monotonic(), self.model.train()
         while self.progress < 1:
             began, rate = time.monotonic(), self.rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["rate"]
-            loss, samples = self.loss(self.step, self.progress)
-            if not torch.isfinite(loss):
+            loss, samples = self.gradient()
+            if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"the loss of {self.name} is {loss.item()} at step {self.step}; the last good "
+                    f"the loss of {self.name} is {loss} at step {self.step}; the last good "
                     f"state is in {self.checkpoint}. Lower the learning rate and start again."
                 )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
             nn.utils.clip_grad_norm_([p for _, p in self.named_trainable()], 1.0)
             self.optimizer.step()
-            self.average.update(self.model, self.step)
+            if self.team.is_main_process:
+                self.average.update(self.model, self.step)
             self.step, self.samples = self.step + 1, self.samples + samples
-            self.seconds += time.monotonic() - began
-            if time.monotonic() - saved > self.save_every or self.progress >= 1:
+            spent = self.seconds + time.monotonic() - began
+            self.seconds = told_by_main(self.team, spent)
+            late = time.monotonic() - saved > self.save_every or self.progress >= 1
+            if late and self.team.is_main_process:
                 self.save()
                 saved = time.monotonic()
-            yield Record(self.step, loss.item(), rate, self.seconds, self.samples)
+            yield Record(self.step, loss, rate, self.seconds, self.samples)
+
+
+class Objective(nn.Module):
+    """The loss of a run as a module around its model: what is spread over processes.
+
+    DistributedDataParallel takes the mean of gradients that began with its own forward pass.
+    """
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self.model, self.run = run.model, run
+
+    def forward(self, share: Share) -> tuple[Tensor, int]:
+        return self.run.loss(self.run.step, self.run.progress, share)

@@ -101,7 +101,8 @@ class UNet(nn.Module):
     """Noisy latents x [B, 4, h, w], timesteps t (int, [B] or scalar), context [B, 77, D] -> noise.
 
     The output has the shape of x: the noise that the network believes was added (Ho et al. 2020,
-    eq. 14). In SD 1.x there are 12 steps down, 2 in the middle and 12 up.
+    eq. 14), or v where it was trained to predict that (`Schedule.prediction_type`). In SD 1.x there
+    are 12 steps down, 2 in the middle and 12 up.
     """
 
     def __init__(self, config: UNetConfig = UNetConfig()):

@@ -17,7 +17,7 @@ MODULES = sorted(  # dotted, those of the three folders for the pages with their
 
 # In the order the data flows. A module may import from its own row and from the rows above.
 ROWS = [
-    ["runtime"],
+    ["runtime", "sources", "fetching", "download"],
     ["bpe", "tokenizer"],
     ["attention", "blocks"],
     ["clip"],
@@ -28,10 +28,14 @@ ROWS = [
     ["moment", "onestep", "multistep", "samplers"],
     ["vae", "preview"],
     ["image_to_image", "pipeline", "interpolation", "tiling", "merging"],
-    ["names", "settings", "checkpoint", "saving"],
+    ["sharing", "lora"],
+    ["weight_files", "families", "fitting", "names", "settings"],
+    ["original_names", "original_settings", "checkpoint", "saving"],
+    ["lora_files", "textual_inversion"],
     ["shapes", "things", "surroundings", "styles", "drawing"],
     ["captions", "layout", "scenes", "dataset"],
-    ["weights", "recipes", "training", "train", "judge", "scoring", "evaluate"],
+    ["processes", "weights", "recipes", "training", "train", "train_all"],
+    ["judge", "scoring", "evaluate"],
     ["probe", "timeline", "anatomy", "attention_maps"],
     ["plots"],
     ["widgets"],

@@ -82,3 +82,15 @@ def test_a_strip_of_pictures_is_quick_and_exact():
     sheet = plots.strip([Image.new("RGB", (4, 4), "red"), torch.zeros(2, 2)], side=8, gap=2)
     pixels = np.asarray(Image.open(io.BytesIO(sheet)))
     assert pixels.shape == (8, 18, 3) and (pixels[:, :8] == (255, 0, 0)).all()
+
+
+def test_pictures_are_neither_stretched_nor_sent_in_two_halves(shades):
+    assert shades.image.layout.align_self == "flex-start"
+    sent = []
+    shades.image.observe(lambda change: sent.append(shades.image.value[:3]), names="value")
+    jpeg = plots.film([Image.new("RGB", (8, 8), "red")], side=8)
+    shades.draw = lambda **values: jpeg
+    messages = []
+    shades.image.send_state = lambda key=None: messages.append(set(key))
+    shades.controls["level"].value = 30
+    assert messages == [{"format", "value"}] and sent == [b"\xff\xd8\xff"]

@@ -279,7 +279,7 @@ def test_what_comes_before_the_first_timestep():
     ("change", "words"),
     [
         ({"beta_schedule": "laplace"}, "beta_schedule 'laplace'.*scaled_linear"),
-        ({"prediction_type": "v_prediction"}, "prediction_type 'v_prediction'.*epsilon"),
+        ({"prediction_type": "sample"}, "prediction_type 'sample'.*epsilon, v_prediction"),
         ({"timestep_spacing": "karras"}, "timestep_spacing 'karras'.*trailing"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas"),
         ({"beta_start": 0.5, "beta_end": 0.1}, "beta_start <= beta_end"),

@@ -1,35 +1,29 @@
 """Training on a handful of small pictures: losses, the loop, and what is done to the weights."""
 
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from tiny import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
+from tiny import CLIP_CONFIG, VAE_CONFIG
+from tiny_training import CONFIGS, COUNT, CPU, LOSSES, SIZE, draw_pictures, ticking_clock, unet_loss
 from torch import nn
 
 import boringfusion_lite as bf
-from boringfusion_lite import dataset, recipes, scenes, train, training, weights
+from boringfusion_lite import dataset, recipes, scenes, train, train_all, training, weights
 from boringfusion_lite.captions import vocabulary
-from boringfusion_lite.clip import CLIP, TextEncoder
+from boringfusion_lite.clip import TextEncoder
 from boringfusion_lite.dataset import Pictures, shuffled
 from boringfusion_lite.tokenizer import END, START
 from boringfusion_lite.training import MovingAverage, Run
-from boringfusion_lite.unet import UNet
 from boringfusion_lite.vae import VAE
-
-CPU = torch.device("cpu")
-SIZE, COUNT = 64, 32
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    drawn = [dataset.render(i, scenes.STARTER, "train", SIZE) for i in range(COUNT)]
-    pixels, places = map(np.stack, zip(*drawn))
-    return Pictures(scenes.STARTER, 0, pixels, places)
+    return draw_pictures()
 
 
 @pytest.fixture(autouse=True)
@@ -42,31 +36,8 @@ def seeded():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A second passes whenever somebody looks, so that one training step takes just that."""
-    ticks = iter(range(10**9))
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-
-
-def vae_loss(pictures, tokenizer):
-    vae = weights.start_certain(VAE(VAE_CONFIG))
-    return vae, recipes.VAELoss(vae, pictures, CPU)
-
-
-def clip_loss(pictures, tokenizer):
-    clip = CLIP(CLIP_CONFIG)
-    return clip, recipes.CLIPLoss(clip, pictures, tokenizer, CPU, batch=8)
-
-
-def unet_loss(pictures, tokenizer, train_text=True):
-    unet, text = UNet(UNET_CONFIG), TextEncoder(CLIP_CONFIG.text)
-    latents = torch.randn(COUNT, 4, 8, 8, generator=torch.Generator().manual_seed(5)).half()
-    parts = (unet, text, latents, pictures, tokenizer, bf.Schedule(), CPU)
-    return train.Denoiser(unet, text, train_text), recipes.UNetLoss(
-        *parts, batch=8, train_text=train_text
-    )
-
-
-LOSSES = {"vae": vae_loss, "clip": clip_loss, "unet": unet_loss}
+    """One training step takes a second."""
+    monkeypatch.setattr(training, "time", ticking_clock())
 
 
 # ---- the three losses ----------------------------------------------------------------------------
@@ -90,7 +61,7 @@ def test_every_weight_gets_a_finite_gradient(pictures, tokenizer, name, progress
 def test_the_loss_of_one_batch_falls(pictures, tokenizer, clock, tmp_path, name, steps):
     model, loss = LOSSES[name](pictures, tokenizer)
 
-    def same_batch(step, progress):
+    def same_batch(step, progress, share):
         return loss(0, 0.9)
 
     run = Run(name, model, same_batch, tmp_path, steps / 60, learning_rate=3e-3, warm_up=1)
@@ -196,7 +167,7 @@ def run_on_line(folder, minutes=8 / 60, loss=None, **options):
     """A run that fits a line; its losses depend on the step."""
     model = nn.Linear(3, 2)
 
-    def distance(step, progress):
+    def distance(step, progress, share):
         x = torch.randn(4, 3, generator=recipes.generator(0, step))
         return (model(x) - x[:, :2] - progress).square().mean(), 4
 
@@ -277,8 +248,8 @@ def test_a_loss_that_is_no_number_stops_the_run(clock, tmp_path, value):
     run = run_on_line(tmp_path)
     weight, good = run.model.weight, run.loss
 
-    def breaks(step, progress):
-        loss, samples = good(step, progress)
+    def breaks(step, progress, share):
+        loss, samples = good(step, progress, share)
         return loss * (value if step == 2 else 1), samples
 
     run.loss, steps = breaks, run.train()
@@ -416,19 +387,18 @@ def test_crops_hold_a_thing(pictures):
 # ---- the five commands ---------------------------------------------------------------------------
 
 
-def test_the_five_commands(pictures, clock, tmp_path, monkeypatch, capsys):
-    """Two steps each, on tiny networks: what comes out is a model that draws."""
+@pytest.fixture
+def small_world(pictures, clock, monkeypatch):
+    """What the commands train becomes tiny."""
     monkeypatch.setattr(Pictures, "drawn", lambda *args: pictures)
-    for name, config in (
-        ("TINY_CLIP", CLIP_CONFIG),
-        ("TINY_TEXT", CLIP_CONFIG.text),
-        ("TINY_VAE", VAE_CONFIG),
-        ("TINY_UNET", UNET_CONFIG),
-    ):
+    for name, config in CONFIGS.items():
         monkeypatch.setattr(recipes, name, config)
-    monkeypatch.setattr(recipes, "CLIPLoss", partial(recipes.CLIPLoss, batch=8))
-    monkeypatch.setattr(recipes, "UNetLoss", partial(recipes.UNetLoss, batch=8))
-    options = ["--runs", str(tmp_path / "runs"), "--minutes", str(2 / 60)]
+
+
+def test_the_five_commands(small_world, pictures, tmp_path, capsys):
+    """Two steps each, on tiny networks: what comes out is a model that draws."""
+    options = ["--device", "cpu", "--batch", "8"]
+    options += ["--runs", str(tmp_path / "runs"), "--minutes", str(2 / 60)]
     with pytest.raises(FileNotFoundError, match=r"train vae --runs"):
         train.main(["unet", *options])
     for what in ("vae", "clip", "unet", "clip-again"):
@@ -450,3 +420,22 @@ def test_the_five_commands(pictures, clock, tmp_path, monkeypatch, capsys):
     with torch.no_grad():
         latents = sd.vae.encode(pictures.images(range(COUNT)))
     assert latents.std() == pytest.approx(1, abs=0.02)
+
+
+def test_all_commands_in_a_row_after_an_estimate(small_world, tmp_path, monkeypatch, capsys):
+    runs, model = tmp_path / "runs", tmp_path / "model"
+    monkeypatch.setattr(train_all, "STEPS", 2)
+    options = ["--batch", "4", "--runs", str(runs), "--output", str(model), "--device", "cpu"]
+    runs.mkdir()
+    torch.save({"seconds": 100 * 60.0}, runs / "unet.pt")  # minutes that are no longer to come
+    train_all.main([*options, "--estimate"])
+    said = capsys.readouterr().out
+    assert said.startswith("2 h 00 min of training from now on")
+    (vae,) = re.findall(r"^vae .*", said, re.MULTILINE)
+    assert vae.split() == ["vae", "40", "29,000", "31,320"]  # 12 samples a second
+    assert [path.name for path in runs.iterdir()] == ["unet.pt"] and not model.exists()
+    (runs / "unet.pt").unlink()
+    train_all.main([*options, "--minutes", str(6 / 60)])
+    steps = {what: train.state(what, runs)["step"] for what in train.RUNS}
+    assert steps == {"vae": 2, "clip": 1, "unet": 5, "clip-again": 1}  # as 40, 12, 160 and 8 are
+    assert bf.load(model)("photo of a couch", steps=1).size == (SIZE, SIZE)

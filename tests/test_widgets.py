@@ -1,5 +1,6 @@
 """The prompt studio inside the kernel: what runs the model, what does not, and what errors do."""
 
+import asyncio
 import time
 from io import BytesIO
 
@@ -67,7 +68,83 @@ def test_the_plain_call_gives_the_same(sd, studio):
     assert drawing.picture.tobytes() == plain.tobytes()
 
 
+def decodes(watch) -> int:
+    return watch.calls["VAE decoder"]
+
+
+def test_only_what_is_on_show_is_decoded(sd):
+    with probe.stopwatch(sd) as watch:
+        drawing = widgets.draw(sd, COUCH, steps=5, guidance=3.0)
+        assert decodes(watch) == 1  # the picture
+        assert drawing.frames[2] is drawing.frames[2] and decodes(watch) == 2
+        assert drawing.frames[-1] is drawing.frames[4]
+        assert drawing.frames.missing() == [0, 1, 3]
+        assert len(set(drawing.frames)) == 5 and decodes(watch) == 1 + 5
+        assert watch.calls["UNet"] == 5
+    with probe.stopwatch(sd) as watch:
+        widgets.prompt_studio(sd, COUCH, steps=5, guidance=3.0)
+        assert decodes(watch) == 2
+
+
+def idle(studio) -> None:
+    """Let the event loop of a kernel with nothing to do run until the film is developed."""
+
+    async def wait():
+        studio._when_idle()
+        for _ in range(1000):
+            await asyncio.sleep(0.002)
+            if not studio._shown.frames.missing():
+                return
+        raise AssertionError("the film was not developed")
+
+    asyncio.run(wait())
+
+
+def test_the_other_steps_are_decoded_while_the_kernel_is_idle(sd, studio):
+    order, make = [], studio._shown.frames._make
+    studio._shown.frames._make = lambda number: order.append(number) or make(number)
+    idle(studio)
+    assert order == [1, 3, 0, 4]  # outwards from the step on show, the third
+
+
+def test_a_film_that_is_no_longer_on_show_is_left_alone(sd, studio):
+    first = studio._shown.frames
+
+    async def move():
+        studio._when_idle()
+        studio.seed.value = 1
+        for _ in range(1000):
+            await asyncio.sleep(0.002)
+            if not studio._shown.frames.missing():
+                return
+
+    asyncio.run(move())
+    assert len(first.missing()) == 4 and not studio._shown.frames.missing()
+
+
+def test_a_step_that_cannot_be_decoded_is_told_in_place(sd, studio, monkeypatch):
+    before = studio.image.value
+
+    def broken(latents):
+        raise FloatingPointError("NaN")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sd, "decode", broken)
+        asyncio.run(asyncio.wait_for(quiet(studio), 5))  # in the background: not a word
+        assert "Not drawn" not in studio.status.value
+        studio.step.value = 5
+        assert "NaN" in studio.status.value and studio.image.value == before
+    studio.step.value = 4
+    assert studio.sentence.value.startswith("Step 4 of 5") and studio.image.value != before
+
+
+async def quiet(studio) -> None:
+    studio._when_idle()
+    await asyncio.sleep(0.1)
+
+
 def test_looking_through_the_steps_runs_no_model_and_is_quick(sd, studio):
+    idle(studio)
     seen, spent = set(), []
     with probe.stopwatch(sd) as watch:
         for step in range(1, 6):
@@ -177,8 +254,8 @@ def test_without_a_kernel_it_says_what_it_is(studio):
 @pytest.mark.parametrize("size", [64, 128, 512])
 def test_panels_fit_pictures_of_every_size(size):
     picture = Image.new("RGB", (size, size), "red")
-    data = widgets.studio.panels(torch.randn(4, size // 8, size // 8), picture, picture)
-    side = widgets.studio.panel_side(picture)
+    data = widgets.film.panels(torch.randn(4, size // 8, size // 8), picture, picture)
+    side = widgets.film.panel_side(picture)
     sheet = Image.open(BytesIO(data))
-    assert sheet.size == (3 * side + 2 * widgets.studio.GAP, side)
+    assert sheet.size == (3 * side + 2 * widgets.film.GAP, side)
     assert sheet.getpixel((sheet.width - 1, 0)) == (255, 0, 0)

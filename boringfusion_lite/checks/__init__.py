@@ -6,6 +6,7 @@ One module a page. The tests run each of them on the right answer and on typical
 from .embeddings import check_blend, check_scale_token, check_shares
 from .first_image import check_grid, check_picture, check_settled
 from .noise import check_add_noise, check_even_timestep, check_rescale
+from .real_thing import check_attention, check_diagnosis, check_parameters
 from .sampling import check_cfg, check_ddim, check_duel
 from .together import check_image_to_image, check_loop, check_retake
 from .tokenization import check_ids, check_split, check_survives
@@ -16,11 +17,13 @@ from .verdict import Verdict
 __all__ = [
     "Verdict",
     "check_add_noise",
+    "check_attention",
     "check_blend",
     "check_cfg",
     "check_clean_guess",
     "check_cut_skip",
     "check_ddim",
+    "check_diagnosis",
     "check_duel",
     "check_error_by_t",
     "check_even_timestep",
@@ -28,6 +31,7 @@ __all__ = [
     "check_ids",
     "check_image_to_image",
     "check_loop",
+    "check_parameters",
     "check_picture",
     "check_pixels",
     "check_preview",

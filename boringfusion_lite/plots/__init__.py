@@ -18,6 +18,7 @@ from .maps import heat, heat_bar, map_grid, word_maps
 from .noise import crossover, dissolving, histograms, lines, log_snr, noise_dial, spacings
 from .pictures import latent_tiles, picture_rows, time_bars
 from .prompts import embedding_map, token_chips
+from .real_thing import bones, key_map, name_map, number_bits, short, step_card
 from .sampling import (
     distances_by_calls,
     guess_arrows,
@@ -34,6 +35,7 @@ from .vae import cloud, decoder_walk, fewer, footprint_map, footprints
 __all__ = [
     "STAGES",
     "ablation",
+    "bones",
     "causal_mask",
     "change_matrix",
     "cloud",
@@ -59,6 +61,7 @@ __all__ = [
     "heat",
     "heat_bar",
     "histograms",
+    "key_map",
     "latent_paths",
     "latent_tiles",
     "lines",
@@ -66,7 +69,9 @@ __all__ = [
     "map_grid",
     "merge_staircase",
     "method_sheet",
+    "name_map",
     "noise_dial",
+    "number_bits",
     "numbers",
     "paused",
     "picture_grid",
@@ -78,12 +83,14 @@ __all__ = [
     "ribbon",
     "score",
     "share_bar",
+    "short",
     "show",
     "side_by_side",
     "signed_rgb",
     "similarity_matrix",
     "slot_norms",
     "spacings",
+    "step_card",
     "strip",
     "time_bars",
     "time_fingerprints",

@@ -4,8 +4,9 @@
 page 00.
 """
 
+from .film import Drawing, draw
 from .live import Choice, Live, Slider, Text, live
-from .studio import Drawing, Studio, draw, prompt_studio
+from .studio import Studio, prompt_studio
 
 __all__ = [
     "Choice",

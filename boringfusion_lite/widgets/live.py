@@ -15,6 +15,9 @@ from ..plots import encoded
 
 KEPT = 64  # drawings remembered
 LINE = {"height": "28px", "width": "900px", "max_width": "100%"}
+PLACE = {"max_width": "100%", "margin": "2px 14px 2px 2px"}  # of every control
+TRACK, MENU, BOX = ({**PLACE, "width": width} for width in ("380px", "280px", "780px"))
+AS_IT_IS = {"max_width": "100%", "align_self": "flex-start"}  # a box would stretch its pictures
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,7 @@ class Slider:
     def control(self) -> ipw.Widget:
         whole = all(isinstance(n, int) for n in (self.low, self.high, self.step, self.start))
         kind = ipw.IntSlider if whole else ipw.FloatSlider
-        layout = {"width": "440px", "max_width": "100%"}
-        return kind(self.start, min=self.low, max=self.high, step=self.step, layout=layout)
+        return kind(self.start, min=self.low, max=self.high, step=self.step, layout=TRACK)
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Choice:
 
     def control(self) -> ipw.Widget:
         kind = ipw.SelectionSlider if self.ordered else ipw.Dropdown
-        layout = {"width": "440px" if self.ordered else "280px", "max_width": "100%"}
         options = [(str(option), option) for option in self.options]
+        layout = TRACK if self.ordered else MENU
         return kind(options=options, value=self.start, layout=layout)
 
 
@@ -58,7 +60,7 @@ class Text:
     start: str
 
     def control(self) -> ipw.Widget:
-        return ipw.Text(self.start, layout={"width": "900px", "max_width": "100%"})
+        return ipw.Text(self.start, layout=BOX)
 
 
 Drawn = Figure | bytes | tuple[Figure | bytes, str]
@@ -92,7 +94,7 @@ class Live(ipw.VBox):
             control.observe(self._redraw, names="value")
         self.reset = ipw.Button(description="start again", layout={"width": "auto"})
         self.reset.on_click(self._reset)
-        self.image = ipw.Image(format="png", value=b"", layout={"max_width": "100%"})
+        self.image = ipw.Image(format="png", value=b"", layout=AS_IT_IS)
         self.sentence, self.status = ipw.HTML(layout=LINE), ipw.HTML(layout=LINE)
         above = ipw.HBox([*self.controls.values(), self.reset], layout={"flex_flow": "row wrap"})
         self.children = [above, self.image, self.sentence, self.status]
@@ -114,8 +116,10 @@ class Live(ipw.VBox):
             self.status.value = f"<b>Not drawn:</b> {reason}"
             return
         self.status.value = ""
-        self.image.format = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-        self.image.value, self.sentence.value = picture, html.escape(sentence)
+        with self.image.hold_sync():  # one message: no picture under the wrong name
+            self.image.format = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+            self.image.value = picture
+        self.sentence.value = html.escape(sentence)
 
     def _drawing(self, values: dict) -> tuple[bytes, str]:
         key = tuple(values.values())

@@ -1,23 +1,24 @@
 """The prompt studio of page 00: a prompt, a seed, steps and guidance, and every step to look at.
 
-The model runs when a control is let go, never while it moves; looking through the steps of a
-picture runs nothing at all. `draw` gives without any widget what the studio shows.
+The model runs when a control is let go, never while it moves, and the picture is shown as soon as
+it is there. The other steps are decoded one by one while the kernel has nothing else to do; looking
+through them runs nothing at all. `film.draw` gives without any widget what the studio shows.
 """
 
+import asyncio
 import html
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import NamedTuple
 
 import ipywidgets as ipw
-from PIL import Image
-from torch import Tensor
 
 from ..pipeline import StableDiffusion
-from ..plots import signed_rgb
+from .film import GAP, Drawing, draw, panel_side
 
-GAP, LINE, KEPT = 16, 2, 16  # pixels between panels and between latent maps; drawings remembered
+KEPT = 16  # drawings remembered
+BREATH = 0.01  # seconds between two frames in which the kernel hears what the reader does
 COLUMNS = ("noisy latents going in", "clean-guess", "finished picture")
 
 
@@ -28,56 +29,6 @@ class Settings(NamedTuple):
     seed: int = 0
     steps: int = 20
     guidance: float = 7.5
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture and how it came about: for every step an image (PNG) and a sentence."""
-
-    picture: Image.Image
-    frames: list[bytes]
-    sentences: list[str]
-
-
-def draw(
-    sd: StableDiffusion, prompt: str, seed: int = 0, steps: int = 20, guidance: float = 7.5
-) -> Drawing:
-    """Run the model once and keep every step: what the studio shows for these settings."""
-    run = list(sd.sample(prompt, seed=seed, steps=steps, guidance_scale=guidance))
-    picture = sd.decode(run[-1].x)[0]
-    going_in = [sd.noise(seed), *(frame.x for frame in run[:-1])]
-    frames, sentences = [], []
-    for x, frame in zip(going_in, run):
-        frames.append(panels(x[0], sd.decode(frame.x0)[0], picture))
-        kept = sd.schedule.alphas_cumprod[frame.t].item()
-        sentences.append(
-            f"Step {frame.step} of {steps}, t = {frame.t}: going in, "
-            f"{kept**0.5:.2f} x clean latents + {(1 - kept) ** 0.5:.2f} x noise."
-        )
-    return Drawing(picture, frames, sentences)
-
-
-def panels(latents: Tensor, guess: Image.Image, picture: Image.Image) -> bytes:
-    """Four latent maps [4, h, w], the clean-guess and the picture side by side, as a PNG."""
-    side = panel_side(picture)
-    sheet = Image.new("RGB", (3 * side + 2 * GAP, side), "white")
-    half = side // 2
-    for number, channel in enumerate(latents[:4]):
-        cells = Image.fromarray(signed_rgb(channel)).resize((half, half), Image.Resampling.NEAREST)
-        sheet.paste(cells, (half * (number % 2), half * (number // 2)))
-    sheet.paste("white", (half - LINE, 0, half + LINE, side))
-    sheet.paste("white", (0, half - LINE, side, half + LINE))
-    for number, image in enumerate((guess, picture), start=1):
-        whole = side % image.width == 0
-        method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
-        sheet.paste(image.resize((side, side), method), ((side + GAP) * number, 0))
-    buffer = BytesIO()
-    sheet.save(buffer, format="png", compress_level=1)
-    return buffer.getvalue()
-
-
-def panel_side(picture: Image.Image) -> int:
-    return 256 if picture.width <= 256 else 384
 
 
 def prompt_studio(
@@ -140,16 +91,34 @@ class Studio(ipw.VBox):
         if self._waiting:
             return
         self.status.value, began = "drawing ...", perf_counter()
-        try:
+        with self._telling():
             self.notes.value = self._remarks()
             self._shown = self._drawing(self.settings)
-        except Exception as error:  # from a browser, nobody else would tell the reader
+            self._fit()
+            self._scrub()
+            self.status.value = f"Shown after {perf_counter() - began:.2f} s."
+            self._when_idle()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell an error in place; where a browser called, nobody else would tell the reader."""
+        try:
+            yield
+        except Exception as error:
             reason = html.escape(" ".join(str(error).split()) or type(error).__name__)
             self.status.value = f"<b>Not drawn:</b> {reason}"
-            return
-        self.status.value = f"Shown after {perf_counter() - began:.2f} s."
-        self._fit()
-        self._scrub()
+
+    def _when_idle(self) -> None:
+        """Where there is an event loop, as in a notebook, develop the film between its events."""
+        with suppress(RuntimeError):  # no loop: frames are decoded when they are looked at
+            asyncio.get_running_loop().call_later(BREATH, self._develop, self._shown)
+
+    def _develop(self, drawing: Drawing) -> None:
+        """Decode one more step of the drawing on show; moves of the reader come in between."""
+        if drawing is self._shown and (missing := drawing.frames.missing()):
+            with suppress(Exception):  # told when the reader comes to that step
+                drawing.frames[min(missing, key=lambda number: abs(number + 1 - self.step.value))]
+                self._when_idle()
 
     def _remarks(self) -> str:
         """Which words do nothing, and which end of the prompt is cut off; "" where all is read."""
@@ -181,11 +150,12 @@ class Studio(ipw.VBox):
         self.headings.value = "".join(f"{cell}{text}</span>" for text in COLUMNS)
 
     def _scrub(self, _=None) -> None:
-        """Show a step of the picture that is there: bytes change places, no model runs."""
+        """Show a step of the picture that is there: once it is decoded, bytes change places."""
         number = self.step.value - 1
         if self._shown is not None and number < len(self._shown.frames):
-            self.image.value = self._shown.frames[number]
-            self.sentence.value = self._shown.sentences[number]
+            with self._telling():
+                self.image.value = self._shown.frames[number]
+                self.sentence.value = self._shown.sentences[number]
 
     def _reset(self, _=None) -> None:
         """Back to the settings of the beginning, in one go."""

@@ -1,6 +1,7 @@
 """The controls of the pages in a real browser: keyboard, a click on the track, a drag."""
 
 import pytest
+from jupyter_lab import IDLE, step_aside
 
 PAGES = [
     "02_clip_embeddings.ipynb",
@@ -19,13 +20,7 @@ pytestmark = [
 @pytest.fixture
 def alive(page, widgets):
     """All controls of the page, once its last cell has run."""
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status == 'idle'"
-        " && document.querySelectorAll('.jp-Notebook .jp-InputPrompt').length > 0"
-        " && ![...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-        ".some(prompt => prompt.textContent.includes('*'))",
-        timeout=600_000,
-    )
+    page.wait_for_function(IDLE, timeout=600_000)
     assert widgets.count() >= 2
     return [widgets.nth(number) for number in range(widgets.count())]
 
@@ -46,12 +41,6 @@ def wait_for_change(page, state):
         raise AssertionError(f"nothing changed: {before}")
 
     return wait
-
-
-def step_aside(handle) -> str:
-    """The key that moves the handle one stop, away from the end where it stands at one."""
-    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
-    return "ArrowLeft" if at_end else "ArrowRight"
 
 
 def test_no_cell_failed(page, alive):
@@ -102,3 +91,14 @@ def test_a_click_on_the_track_and_a_drag_move_it_too(page, alive, state, wait_fo
     page.mouse.move(place["x"] + back * place["width"], place["y"] + place["height"] / 2, steps=8)
     page.mouse.up()
     wait_for_change(widget, before)
+
+
+def test_nothing_is_stretched_cut_off_or_scrolled(alive):
+    for widget in alive:
+        image = widget.locator(".widget-image")
+        wanted, shown = image.evaluate("image => [image.naturalWidth, image.clientWidth]")
+        assert shown == wanted
+        for part in widget.locator(".widget-label, .widget-html").all():
+            assert part.evaluate("part => part.scrollWidth <= part.clientWidth + 1"), part
+        output = widget.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-child')]").last
+        assert output.evaluate("box => box.scrollHeight <= box.clientHeight + 1")

@@ -1,0 +1,263 @@
+"""Files of Stable Diffusion 1.5's full size: seconds and memory to open them, and the same answers?
+
+    python benchmarks/full_size.py               # prints a table, writes benchmarks/full_size.json
+
+The weights are random, 1.07 billion of them, since nothing is downloaded. They are written in each
+format to a temporary folder (9 GB at most at a time), and opened by this package and by diffusers,
+each in a new process, as float32 on the CPU. Both then answer the same inputs: a text, noisy
+latents, a picture, latents to decode, and a prompt to draw in 20 steps.
+
+Seconds are from the call to the moment when every weight was read once, of a file that the system
+still has at hand. Memory is what the process takes more than before the call, as a share of the
+file: at its peak, and "own", what it does not share with the file (pages that are only mapped the
+system takes back when others need them). Linux only, since it reads /proc.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+PROMPT = "photo of a couch, photorealistic"
+PARTS = ("text_encoder", "unet", "vae")
+WEIGHTS = (".safetensors", ".ckpt", ".bin")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def random_model():
+    """SD 1.5 with PyTorch's own starting weights, stirred."""
+    import boringfusion_lite as bf
+    from boringfusion_lite.clip import TextEncoder
+    from boringfusion_lite.tokenizer import Tokenizer
+    from boringfusion_lite.unet import UNet
+    from boringfusion_lite.vae import VAE
+
+    torch.manual_seed(0)
+    sd = bf.StableDiffusion(Tokenizer.load(), TextEncoder(), UNet(), VAE(), bf.Schedule())
+    with torch.no_grad():
+        for network in (sd.text_encoder, sd.unet, sd.vae):
+            for parameter in network.parameters():
+                if parameter.dim() == 1:  # norms begin as ones and zeros, which hides mistakes
+                    parameter += 0.1 * torch.randn_like(parameter)
+    return sd
+
+
+def write_single(sd, folder: Path, dtype: torch.dtype) -> Path:
+    sd.save(folder / "model.safetensors", dtype=dtype)
+    return folder / "model.safetensors"
+
+
+def write_ckpt(sd, folder: Path, dtype: torch.dtype) -> Path:
+    """As training writes it: the weights as "state_dict", beside other things."""
+    from safetensors.torch import load_file
+
+    single = write_single(sd, folder, dtype)
+    tensors = {name: tensor.clone() for name, tensor in load_file(single).items()}
+    torch.save({"state_dict": tensors, "epoch": 1, "global_step": 2}, folder / "model.ckpt")
+    single.unlink()
+    return folder / "model.ckpt"
+
+
+def write_folder(sd, folder: Path, dtype: torch.dtype) -> Path:
+    sd.save(folder / "model", dtype=dtype)
+    return folder / "model"
+
+
+def write_bin(sd, folder: Path, dtype: torch.dtype) -> Path:
+    """A folder whose weights are pickles."""
+    from safetensors.torch import load_file
+
+    written = write_folder(sd, folder, dtype)
+    for part in [*written.glob("*/*.safetensors")]:
+        stem = "pytorch_model" if part.stem == "model" else part.stem
+        torch.save({n: t.clone() for n, t in load_file(part).items()}, part.parent / f"{stem}.bin")
+        part.unlink()
+    return written
+
+
+FORMATS = {  # name -> how to write it, and in which dtype
+    "one .safetensors, float32": (write_single, torch.float32),
+    "one .ckpt, float32": (write_ckpt, torch.float32),
+    "folder of .safetensors, float32": (write_folder, torch.float32),
+    "one .safetensors, float16": (write_single, torch.float16),
+    "folder of .bin, float16": (write_bin, torch.float16),
+}
+
+
+def size(path: Path) -> int:
+    """Bytes of a model's weights."""
+    files = [path] if path.is_file() else path.glob("*/*")
+    return sum(file.stat().st_size for file in files if file.suffix in WEIGHTS)
+
+
+# ---- one process ---------------------------------------------------------------------------------
+
+
+def memory(name: str) -> int:
+    """Bytes of this process: RssAnon, VmRSS, or VmHWM, the most that VmRSS ever was."""
+    with open("/proc/self/status") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith(name))
+
+
+def open_ours(path: Path, dtype: torch.dtype):
+    import boringfusion_lite as bf
+
+    return bf.load(path, device="cpu", dtype=dtype)
+
+
+def open_theirs(path: Path, dtype: torch.dtype):
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    options = {"torch_dtype": dtype, "local_files_only": True, "safety_checker": None}
+    if path.is_file():
+        settings = str(path.parent / "settings")
+        pipe = StableDiffusionPipeline.from_single_file(path, config=settings, **options)
+    else:
+        pipe = StableDiffusionPipeline.from_pretrained(path, **options)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    return pipe
+
+
+def inputs(ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator)
+
+    return {
+        "ids": ids,
+        "context": draw(1, 77, 768),
+        "noisy": draw(1, 4, 64, 64),
+        "image": draw(1, 3, 256, 256).clamp(-1, 1),
+        "latents": draw(1, 4, 32, 32),
+    }
+
+
+@torch.no_grad()
+def answers(model, given: dict[str, torch.Tensor], steps: int) -> dict[str, torch.Tensor]:
+    """What the networks say to the inputs; the model is ours or a pipeline of diffusers."""
+    t, (ids, context, noisy, image, latents) = 500, given.values()
+    if hasattr(model, "scheduler"):
+        found = {
+            "text encoder": model.text_encoder(ids)[0],
+            "UNet": model.unet(noisy, t, context).sample,
+            "VAE encoder": model.vae.encode(image).latent_dist.mean,
+            "VAE decoder": model.vae.decode(latents).sample,
+        }
+        options = {"num_inference_steps": steps, "latents": latents, "output_type": "pt"}
+        if steps:
+            found[f"{steps} steps"] = model(PROMPT, height=256, width=256, **options).images
+    else:
+        found = {
+            "text encoder": model.text_encoder(ids),
+            "UNet": model.unet(noisy, t, context),
+            "VAE encoder": model.vae.moments(image)[0],
+            "VAE decoder": model.vae.decode(latents * model.vae.config.scaling_factor),
+        }
+        if steps:
+            *_, last = model.sample(PROMPT, steps=steps, noise=latents)
+            found[f"{steps} steps"] = (model.vae.decode(last.x) / 2 + 0.5).clamp(0, 1)
+    return found
+
+
+def child(which: str, path: Path, output: Path, dtype: torch.dtype, steps: int) -> None:
+    """Open the file in a new process, answer the inputs, and print what it took as JSON."""
+    from boringfusion_lite.tokenizer import Tokenizer
+
+    opening = {"ours": open_ours, "diffusers": open_theirs}[which]
+    ids = Tokenizer.load()([PROMPT])
+    if which == "diffusers":
+        import diffusers.pipelines.stable_diffusion  # noqa: F401  what is imported is not measured
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+    own, whole, began = memory("RssAnon"), memory("VmRSS"), time.perf_counter()
+    model = opening(path, dtype)
+    for network in (getattr(model, part) for part in PARTS):
+        sum(parameter.float().sum() for parameter in network.parameters())  # read every page
+    taken = {
+        "seconds": time.perf_counter() - began,
+        "own": memory("RssAnon") - own,
+        "peak": max(memory("VmHWM"), memory("VmRSS")) - whole,
+    }
+    torch.save(answers(model, inputs(ids), steps), output)
+    print(json.dumps(taken))
+
+
+# ---- all of them ---------------------------------------------------------------------------------
+
+
+def measure(name: str, folder: Path, sd, steps: int) -> dict:
+    """Write one format, open it with both, compare their answers, and take the file away."""
+    write, dtype = FORMATS[name]
+    path = write(sd, folder, dtype)
+    row, found = {"file": size(path)}, []
+    for which in ("ours", "diffusers"):
+        output = folder / f"{which}.pt"
+        command = [sys.executable, __file__, "--child", which, str(path), str(output)]
+        run = subprocess.run(
+            [*command, "--steps", str(steps)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
+        if run.returncode:
+            raise SystemExit(f"{which} failed on {name}:\n{run.stderr}")
+        row[which] = json.loads(run.stdout.splitlines()[-1])
+        found.append(torch.load(output, weights_only=True))
+    ours, theirs = found
+    row["differences"] = {what: (ours[what] - theirs[what]).abs().max().item() for what in theirs}
+    row["spread"] = {what: theirs[what].std().item() for what in theirs}
+    for written in [path] if path.is_file() else path.glob("*/*"):
+        if written.suffix in WEIGHTS:
+            written.unlink()
+    return row
+
+
+def table(rows: dict) -> str:
+    """Seconds, memory and the largest differences as lines of text."""
+    both = "".join(f" | {who:>9}{'peak':>8}{'own':>8}" for who in ("ours", "diffusers"))
+    lines = [f"{'':32}{'file':>8}{both} |  largest difference"]
+    for name, row in rows.items():
+        cells = f"{name:32}{row['file'] / 1e9:5.2f} GB"
+        for which in ("ours", "diffusers"):
+            taken = row[which]
+            share = [f"{taken[key] / row['file']:7.2f}x" for key in ("peak", "own")]
+            cells += f" | {taken['seconds']:8.1f}s{''.join(share)}"
+        differences = ", ".join(f"{k} {v:.0e}" for k, v in row["differences"].items())
+        lines.append(f"{cells} |  {differences}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where to write the files (a temporary one)")
+    parser.add_argument("--formats", nargs="*", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--steps", type=int, default=20, help="of a drawing at 256 pixels; 0: none")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        which, path, output = args.child
+        return child(which, Path(path), Path(output), torch.float32, args.steps)
+    with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
+        folder, sd = Path(temporary), random_model()
+        sd.save(folder / "settings")
+        for weights in (folder / "settings").glob("*/*.safetensors"):
+            weights.unlink()  # diffusers wants the settings of a single file from elsewhere
+        rows = {name: measure(name, folder, sd, args.steps) for name in args.formats}
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    args.output.write_text(json.dumps({"machine": machine, "formats": rows}, indent=1) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
