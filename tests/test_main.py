@@ -97,7 +97,7 @@ def test_bad_input(draw, tmp_path, arguments, message):
 def test_a_model_that_is_not_there(draw, tmp_path):
     code, out, err = draw("a red house", model=tmp_path / "nowhere")
     assert (code, out, len(err)) == (1, [], 1)
-    assert err[0].startswith("error: there is no model folder at")
+    assert err[0].startswith("error: there is no model at")
 
 
 def broken(sd, folder, **changes):
