@@ -16,7 +16,8 @@ import torch
 SEEDS = 2**63
 NEEDED = [  # package, oldest version, what it means where it is missing or older
     ("torch", (2, 6), "FAIL"),
-    ("transformers", (5, 0), "FAIL"),
+    ("tokenizers", (0, 22), "FAIL"),
+    ("transformers", (5, 0), "WARN"),  # a page compares with it
     ("matplotlib", (3, 8), "WARN"),
     ("ipywidgets", (8, 1), "WARN"),
     ("jupyterlab_widgets", (3, 0), "WARN"),  # without it, sliders show up as plain text

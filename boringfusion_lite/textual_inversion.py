@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .pipeline import StableDiffusion
 from .saving import replace_file
 from .sharing import with_weights
-from .tokenizer import Piece, Tokenizer
+from .tokenizer import Encoding, Tokenizer
 from .weight_files import is_pickle, read, unpickle
 
 Words = Mapping[str, Tensor]  # a word as it is typed -> its vectors [n, D]
@@ -90,19 +90,10 @@ def check(words: Words, sd: StableDiffusion) -> None:
 # ---- the tokenizer -------------------------------------------------------------------------------
 
 
-class Encoding(dict):
-    """What transformers tells of a text: ids, where each stands, and the number of its word."""
-
-    def word_ids(self) -> list[int]:
-        return self["word_ids"]
-
-
 class TaughtTokenizer(Tokenizer):
     """A tokenizer that knows some words as a whole, each with one or several ids of its own."""
 
     def __init__(self, tokenizer: Tokenizer, words: Mapping[str, list[int]]):
-        super().__init__(tokenizer._clip)
-        self.pad = tokenizer.pad
         taught = taught_to(tokenizer) | words
         self.taught = {word: taught[word] for word in sorted(taught, key=len, reverse=True)}
         groups = "|".join(rf"({EDGE}{re.escape(word)}{EDGE})" for word in self.taught)
@@ -112,28 +103,21 @@ class TaughtTokenizer(Tokenizer):
             for word, ids in self.taught.items()
             for n, i in enumerate(ids)
         }
+        super().__init__(tokenizer.engine, tokenizer.pad)
 
-    def _encode(self, text: str):
+    def _encode(self, text: str) -> Encoding:
         if not isinstance(text, str):
             return super()._encode(text)  # which refuses it
-        ids, spans, numbers, at = [], [], [], 0
+        whole, at = Encoding([], [], [], []), 0
         for found in [*self.pattern.finditer(text), None]:
             between = super()._encode(text[at : found.start() if found else None])
-            count = numbers[-1] + 1 if numbers else 0
-            ids += between["input_ids"]
-            spans += [(at + begin, at + end) for begin, end in between["offset_mapping"]]
-            numbers += [count + number for number in between.word_ids()]
+            spans = [(at + begin, at + end) for begin, end in between.spans]
+            whole = joined(whole, between._replace(spans=spans))
             if found:
                 own, at = [*self.taught.values()][found.lastindex - 1], found.end()
-                count = numbers[-1] + 1 if numbers else 0
-                ids, spans = ids + own, spans + [found.span()] * len(own)
-                numbers += [count] * len(own)
-        return Encoding(input_ids=ids, offset_mapping=spans, word_ids=numbers)
-
-    def pieces(self, text: str) -> list[Piece]:
-        ids = self._encode(text)["input_ids"]
-        old = iter(self._clip.convert_ids_to_tokens([i for i in ids if i not in self.names]))
-        return [Piece(self.names.get(i) or next(old), i) for i in ids]
+                tokens, spans = [self.names[i] for i in own], [found.span()] * len(own)
+                whole = joined(whole, Encoding(own, tokens, spans, [0] * len(own)))
+        return whole
 
     def decode(self, ids: Tensor | list[int]) -> str:
         """As `Tokenizer.decode`; a word of several ids is written once, at its first."""
@@ -146,6 +130,13 @@ class TaughtTokenizer(Tokenizer):
             run = list(run)
             texts += [firsts[i] for i in run if i in firsts] if is_new else [super().decode(run)]
         return " ".join(filter(None, texts))
+
+
+def joined(before: Encoding, after: Encoding) -> Encoding:
+    """Two neighbours as one: the words are counted on."""
+    count = before.words[-1] + 1 if before.words else 0
+    after = after._replace(words=[count + number for number in after.words])
+    return Encoding(*(one + other for one, other in zip(before, after)))
 
 
 def taught_to(tokenizer: Tokenizer) -> dict[str, list[int]]:

@@ -103,7 +103,7 @@ def test_a_good_environment(capsys):
     assert runtime.check_environment()
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith(("[OK] ", "[WARN] ")) for line in lines)
-    for what in ("python 3.", "torch 2.", "transformers 5.", "ipywidgets 8.", "device:", "model:"):
+    for what in ("python 3.", "torch 2.", "tokenizers 0.", "ipywidgets 8.", "device:", "model:"):
         assert any(what in line for line in lines), what
 
 
@@ -111,13 +111,13 @@ def test_a_poor_environment_is_told_what_to_do(capsys, monkeypatch):
     def version(package):
         if package == "jupyterlab_widgets":
             raise importlib.metadata.PackageNotFoundError(package)
-        return {"transformers": "4.57.1", "torch": "2.9.0a0+build"}.get(package, "99.0")
+        return {"tokenizers": "0.21.4", "torch": "2.9.0a0+build"}.get(package, "99.0")
 
     monkeypatch.setattr(runtime, "version", version)
     monkeypatch.setenv("BORINGFUSION_MODEL", "/no/such/model")
     assert not runtime.check_environment()
     out = capsys.readouterr().out
     assert "[OK] torch 2.9.0a0+build\n" in out
-    assert "[FAIL] transformers 4.57.1; " in out and 'pip install "transformers>=5.0"' in out
+    assert "[FAIL] tokenizers 0.21.4; " in out and 'pip install "tokenizers>=0.22"' in out
     assert "[WARN] jupyterlab_widgets is not installed; " in out
     assert "[FAIL] No model at " in out

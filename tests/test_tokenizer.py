@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import tokenizers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,24 +147,52 @@ def test_another_vocabulary(folder):
         Tokenizer.load(folder)
 
 
-def test_other_specials(folder):
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace('"bos_token": "<|start', '"bos_token": "<|end'))
-    with pytest.raises(ValueError, match="its 'start' is 49407, not 49406"):
+def test_specials_that_are_not_in_the_vocabulary(folder):
+    vocab = json.loads((folder / "vocab.json").read_text("utf-8"))
+    vocab["<|start|>"] = vocab.pop("<|startoftext|>")
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    with pytest.raises(ValueError, match="its 'size' is 49409, not 49408"):
         Tokenizer.load(folder)
 
 
-def test_a_tokenizer_that_read_no_files(clip):
-    """`CLIPTokenizer(vocab_file=..., merges_file=...)` ignores both names without a word."""
-    empty = type(clip)(vocab_file=FOLDER / "vocab.json", merges_file=FOLDER / "merges.txt")
-    with pytest.raises(ValueError, match="its 'size' is 2, not 49408"):
+def test_what_fills_a_row_is_in_the_settings(folder):
+    """SD 2.x says "!", which is id 0; a name of no token is refused, none at all is SD 1.x's."""
+    (folder / "special_tokens_map.json").unlink()
+    config = folder / "tokenizer_config.json"
+    said = json.loads(config.read_text())
+    for pad, filled in {"!": 0, "<|endoftext|>": END, None: END}.items():
+        config.write_text(json.dumps(said | {"pad_token": pad}))
+        assert Tokenizer.load(folder)("")[0, 2:].unique().tolist() == [filled]
+    config.write_text(json.dumps(said | {"pad_token": "<pad>"}))
+    with pytest.raises(ValueError, match="its 'size' is 49409, not 49408"):
+        Tokenizer.load(folder)
+
+
+def test_an_engine_without_a_vocabulary():
+    empty = tokenizers.Tokenizer(tokenizers.models.BPE())
+    with pytest.raises(ValueError, match="its 'size' is 0, not 49408"):
         Tokenizer(empty)
 
 
-def test_the_files_diffusers_writes_work_too(tokenizer, tmp_path):
-    tokenizer._clip.save_pretrained(tmp_path)
+def test_the_files_diffusers_writes_work_too(clip, tmp_path):
+    clip.save_pretrained(tmp_path)
     assert Tokenizer.load(tmp_path)(COUCH).tolist() == [COUCH_ROW]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=100))
+def test_words_and_places_are_those_of_transformers(tokenizer, clip, text):
+    theirs = clip(text, add_special_tokens=False, return_offsets_mapping=True)
+    assert tokenizer.spans(text) == theirs["offset_mapping"]
+    ids, tokens = theirs["input_ids"], clip.convert_ids_to_tokens(theirs["input_ids"])
+    assert tokenizer.pieces(text) == list(zip(tokens, ids))
+    assert tokenizer._encode(text).words == theirs.word_ids()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, 49407), max_size=80))
+def test_any_ids_read_as_in_transformers(tokenizer, clip, ids):
+    assert tokenizer.decode(ids) == clip.decode(ids, skip_special_tokens=True)
 
 
 def test_the_vocabulary_is_what_its_script_makes_of_the_merges():
