@@ -19,6 +19,7 @@ HOMES = {  # public name -> its module, which is imported when the name is first
     "download": "fetching",
     "load": "checkpoint",
     "load_clip": "checkpoint",
+    "compiled": "compilation",
     "load_lora": "lora_files",
     "load_words": "textual_inversion",
     "sample": "samplers",

@@ -94,12 +94,17 @@ def load_unet(folder: Path, variant: str | None = None, **place) -> UNet:
     return model
 
 
+def colours_together(vae: VAE) -> VAE:
+    """All channels of a pixel side by side in memory: convolutions of few channels go faster."""
+    return vae.to(memory_format=torch.channels_last)
+
+
 def load_vae(folder: Path, variant: str | None = None, **place) -> VAE:
     model = read_settings(folder / "config.json", lambda c: VAE(settings.vae_config(c)))
     tensors = read_folder(folder, variant)
     tensors = {names.rename(name, names.OLD_ATTENTION): t for name, t in tensors.items()}
     fill(model, tensors, lambda n: names.vae_to_diffusers(n, model.config), folder, place)
-    return model
+    return colours_together(model)
 
 
 def load(
@@ -175,6 +180,7 @@ def load_file(file: Path, **place) -> StableDiffusion:
     configs = original_settings.read(file, tensors)
     networks = build(configs, file)
     fill(networks, tensors, lambda n: original_names.to_original(n, configs), file, place)
+    colours_together(networks["vae"])
     tokenizer = Tokenizer.load()
     if family.name == families.SD_2:
         tokenizer.pad = 0

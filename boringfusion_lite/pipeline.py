@@ -56,6 +56,12 @@ class StableDiffusion:
 
         save(self, path, **options)
 
+    def compile(self, **options) -> "StableDiffusion":
+        """The same model, faster after a minute of preparation; see `compilation.compiled`."""
+        from . import compiled  # compilation builds on this module
+
+        return compiled(self, **options)
+
     # ---- text ----------------------------------------------------------------------------------
 
     def tokenize(self, prompt: str | list[str]) -> Tensor:

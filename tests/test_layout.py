@@ -28,7 +28,7 @@ ROWS = [
     ["moment", "onestep", "multistep", "samplers"],
     ["vae", "preview"],
     ["image_to_image", "pipeline", "interpolation", "tiling", "merging"],
-    ["sharing", "lora"],
+    ["sharing", "compilation", "lora"],
     ["weight_files", "families", "fitting", "names", "settings"],
     ["original_names", "original_settings", "checkpoint", "saving"],
     ["lora_files", "textual_inversion"],
