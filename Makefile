@@ -17,7 +17,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 AS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks train check clean chromium
+.PHONY: help lab test notebooks train bench check clean chromium
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -40,6 +40,12 @@ notebooks: $(VENV)/.dev  ## run every notebook in order and store what it shows
 
 train: $(VENV)/.lab  ## train data/tiny-sd anew: says first how long, goes on where it stopped
 	$(PY) -m boringfusion_lite.train_all $(TRAIN_ARGS)
+
+bench: $(VENV)/.dev  ## measure speed and memory against diffusers: half an hour, 9 GB of disk
+	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/steps.py
+	$(PY) benchmarks/sliders.py
+	$(PY) benchmarks/full_size.py
 
 check: $(VENV)/.lab  ## is everything here that the notebooks need?
 	@$(PY) -m boringfusion_lite.runtime

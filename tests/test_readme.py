@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -49,3 +50,10 @@ def test_its_table_names_enough_scores():
 def test_the_model_card_holds_the_whole_table():
     card = (bundled_folder() / "README.md").read_text("utf-8")
     assert format_table(SCORES) in card
+
+
+@pytest.mark.parametrize("who", ["ours", "diffusers"])
+def test_its_seconds_are_those_of_the_benchmark(who):
+    measured = json.loads((ROOT / "benchmarks" / "speed.json").read_text("utf-8"))[who]
+    for kind, digits in ("cold", 1), ("warm", 2):
+        assert f"{median(measured[kind]):.{digits}f} s" in README, kind
