@@ -4,6 +4,7 @@ prompt -> ids -> context -> (noise -> less noise -> ... -> latents) -> picture. 
 method or a module you can call alone; `sample` and `__call__` only string them together.
 """
 
+import copy
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -213,8 +214,11 @@ class StableDiffusion:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image.Image]:
-        """Scaled latents [B, 4, h, w] -> B pictures."""
-        return to_pil(finite(self.vae.decode(latents), "VAE decoder"))
+        """Scaled latents [B, 4, h, w] -> B pictures; in float32 where float16 overflows."""
+        images = self.vae.decode(latents)
+        if images.dtype == torch.float16 and not images.isfinite().all():  # beyond 65,504
+            images = copy.deepcopy(self.vae).float().decode(latents.float())
+        return to_pil(finite(images, "VAE decoder"))
 
     def __call__(self, prompt: str | Tensor, **options) -> Image.Image:
         """One picture of the prompt; options as in `sample`. Warns of words it does not know."""

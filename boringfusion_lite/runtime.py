@@ -12,6 +12,7 @@ from pathlib import Path
 from platform import python_version
 
 import torch
+import torch.nn.functional as F
 
 SEEDS = 2**63
 NEEDED = [  # package, oldest version, what it means where it is missing or older
@@ -29,8 +30,9 @@ def pick_device(name: str | torch.device | None = None) -> tuple[torch.device, t
 
     Without a name: an NVIDIA or AMD GPU ("cuda") where there is one, else the CPU. float16 is for
     "cuda" only: a CPU is slower with it, or lacks the operation. Apple's "mps" is taken only when
-    asked for, in float32, since it has given wrong numbers without an error. RuntimeError where the
-    device is not there, ValueError for an unknown name.
+    asked for, in float32, and only if it computes what the CPU does: some versions of macOS and
+    torch have given wrong numbers without an error. RuntimeError where the device is not there or
+    fails that check, ValueError for an unknown name.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +50,21 @@ def pick_device(name: str | torch.device | None = None) -> tuple[torch.device, t
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RuntimeError('"mps" needs a Mac with an Apple GPU. Use device="cpu".')
+    if device.type == "mps" and (sample_work(device) - sample_work("cpu")).abs().max() > 1e-2:
+        raise RuntimeError(
+            f'"mps" computes other numbers here than the CPU (torch {torch.__version__}). Update '
+            'macOS and torch, or use device="cpu".'
+        )
     return device, torch.float16 if device.type == "cuda" else torch.float32
+
+
+def sample_work(device: torch.device | str) -> torch.Tensor:
+    """A little of everything that the networks do, on fixed numbers: the result, on the CPU."""
+    x = torch.arange(2 * 32 * 16 * 16.0).square().sin().reshape(2, 32, 16, 16).to(device)
+    weight = x.flatten()[: 32 * 32 * 3 * 3].reshape(32, 32, 3, 3)
+    x = F.silu(F.group_norm(F.conv2d(x, weight, padding=1), 8))
+    tokens = F.layer_norm(x.flatten(2).transpose(1, 2), (32,)).unflatten(-1, (4, 8)).transpose(1, 2)
+    return F.scaled_dot_product_attention(tokens, tokens[:, :, ::2], tokens[:, :, 1::2]).cpu()
 
 
 def generator(seed: int) -> torch.Generator:

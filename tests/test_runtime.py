@@ -50,7 +50,17 @@ def test_apple_gpus_only_when_asked_for(gpus, monkeypatch):
     gpus(0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert runtime.pick_device()[0].type == "cpu"
+    answers = {"cpu": runtime.sample_work("cpu"), "mps": runtime.sample_work("cpu") + 1e-5}
+    monkeypatch.setattr(runtime, "sample_work", lambda device: answers[str(device)])
     assert runtime.pick_device("mps") == (torch.device("mps"), torch.float32)
+    answers["mps"] = answers["mps"].roll(1)  # as with a layout that was misread
+    with pytest.raises(RuntimeError, match='"mps" computes other numbers here than the CPU'):
+        runtime.pick_device("mps")
+
+
+def test_the_sample_of_work_is_not_trivial():
+    work = runtime.sample_work("cpu")
+    assert work.shape == (2, 4, 256, 8) and work.isfinite().all() and work.std() > 0.1
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "meta", 3.5])
