@@ -32,6 +32,7 @@ lab: $(VENV)/.lab  ## set up, then open the first notebook in JupyterLab
 test: $(VENV)/.dev chromium  ## set up, then run every test and every notebook
 	$(PY) -m ruff check
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 )) \
+	BORINGFUSION_MINUTES=0.05 BORINGFUSION_RUNS=$$(mktemp -d) \
 	$(PY) -m pytest -n 2 --dist loadfile \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout=120 tests $(NOTEBOOKS)
 
