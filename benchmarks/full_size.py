@@ -1,6 +1,7 @@
 """Files of Stable Diffusion 1.5's full size: seconds and memory to open them, and the same answers?
 
     python benchmarks/full_size.py               # prints a table, writes benchmarks/full_size.json
+    python benchmarks/full_size.py --tiny        # tries itself on a small model, writes nothing
 
 The weights are random, 1.07 billion of them, since nothing is downloaded. They are written in each
 format to a temporary folder (9 GB at most at a time), and opened by this package and by diffusers,
@@ -17,10 +18,12 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -28,21 +31,28 @@ import torch
 PROMPT = "photo of a couch, photorealistic"
 PARTS = ("text_encoder", "unet", "vae")
 WEIGHTS = (".safetensors", ".ckpt", ".bin")
+CROSS = re.compile(r"(cross_attention|attn2)\.(to_)?k\.weight")  # reads the text vectors
+VERSIONS = "torch", "diffusers", "transformers", "safetensors"
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def random_model():
-    """SD 1.5 with PyTorch's own starting weights, stirred."""
+def random_model(tiny: bool):
+    """SD 1.5, or Tiny SD, with PyTorch's own starting weights, stirred."""
     import boringfusion_lite as bf
-    from boringfusion_lite.clip import TextEncoder
+    from boringfusion_lite import recipes
+    from boringfusion_lite.clip import TextConfig, TextEncoder
     from boringfusion_lite.tokenizer import Tokenizer
-    from boringfusion_lite.unet import UNet
-    from boringfusion_lite.vae import VAE
+    from boringfusion_lite.unet import UNet, UNetConfig
+    from boringfusion_lite.vae import VAE, VAEConfig
 
     torch.manual_seed(0)
-    sd = bf.StableDiffusion(Tokenizer.load(), TextEncoder(), UNet(), VAE(), bf.Schedule())
+    configs = TextConfig(), UNetConfig(), VAEConfig()
+    if tiny:
+        configs = recipes.TINY_TEXT, recipes.TINY_UNET, recipes.TINY_VAE
+    networks = [kind(config) for kind, config in zip((TextEncoder, UNet, VAE), configs)]
+    sd = bf.StableDiffusion(Tokenizer.load(), *networks, bf.Schedule())
     with torch.no_grad():
         for network in (sd.text_encoder, sd.unet, sd.vae):
             for parameter in network.parameters():
@@ -74,13 +84,15 @@ def write_folder(sd, folder: Path, dtype: torch.dtype) -> Path:
 
 def write_bin(sd, folder: Path, dtype: torch.dtype) -> Path:
     """A folder whose weights are pickles."""
-    from safetensors.torch import load_file
+    from boringfusion_lite.weight_files import read_folder
 
     written = write_folder(sd, folder, dtype)
-    for part in [*written.glob("*/*.safetensors")]:
-        stem = "pytorch_model" if part.stem == "model" else part.stem
-        torch.save({n: t.clone() for n, t in load_file(part).items()}, part.parent / f"{stem}.bin")
-        part.unlink()
+    for part in PARTS:
+        name = "pytorch_model.bin" if part == "text_encoder" else "diffusion_pytorch_model.bin"
+        tensors = {n: t.clone() for n, t in read_folder(written / part).items()}
+        for file in written.glob(f"{part}/*.safetensors*"):  # the index of shards too
+            file.unlink()
+        torch.save(tensors, written / part / name)
     return written
 
 
@@ -128,7 +140,8 @@ def open_theirs(path: Path, dtype: torch.dtype):
     return pipe
 
 
-def inputs(ids: torch.Tensor) -> dict[str, torch.Tensor]:
+def inputs(ids: torch.Tensor, width: int) -> dict[str, torch.Tensor]:
+    """The same for both; width: that of the text vectors."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
@@ -136,7 +149,7 @@ def inputs(ids: torch.Tensor) -> dict[str, torch.Tensor]:
 
     return {
         "ids": ids,
-        "context": draw(1, 77, 768),
+        "context": draw(1, 77, width),
         "noisy": draw(1, 4, 64, 64),
         "image": draw(1, 3, 256, 256).clamp(-1, 1),
         "latents": draw(1, 4, 32, 32),
@@ -188,7 +201,8 @@ def child(which: str, path: Path, output: Path, dtype: torch.dtype, steps: int) 
         "own": memory("RssAnon") - own,
         "peak": max(memory("VmHWM"), memory("VmRSS")) - whole,
     }
-    torch.save(answers(model, inputs(ids), steps), output)
+    width = next(w for n, w in model.unet.named_parameters() if CROSS.search(n)).shape[1]
+    torch.save(answers(model, inputs(ids, width), steps), output)
     print(json.dumps(taken))
 
 
@@ -242,6 +256,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write the files (a temporary one)")
     parser.add_argument("--formats", nargs="*", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--steps", type=int, default=20, help="of a drawing at 256 pixels; 0: none")
+    parser.add_argument("--tiny", action="store_true", help="a small model, to try this script")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -249,14 +264,17 @@ def main() -> None:
         which, path, output = args.child
         return child(which, Path(path), Path(output), torch.float32, args.steps)
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
-        folder, sd = Path(temporary), random_model()
+        folder, sd = Path(temporary), random_model(args.tiny)
         sd.save(folder / "settings")
         for weights in (folder / "settings").glob("*/*.safetensors"):
             weights.unlink()  # diffusers wants the settings of a single file from elsewhere
         rows = {name: measure(name, folder, sd, args.steps) for name in args.formats}
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    args.output.write_text(json.dumps({"machine": machine, "formats": rows}, indent=1) + "\n")
     print(table(rows))
+    if not args.tiny:
+        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        found = {"command": "python benchmarks/full_size.py", "steps": args.steps}
+        found |= {"machine": machine, "versions": {name: version(name) for name in VERSIONS}}
+        args.output.write_text(json.dumps(found | {"formats": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Every page is run from top to bottom; then the last slider of each group of cont
 the arrow keys, one move after the other. "kernel" is the time that Python spends on a move, with
 nothing remembered from earlier moves; "browser" is the rest: the key, both ways through the
 server, and the new picture on the screen. Page 00 gets one slider more, at its end, for which one
-guided call of the UNet is decoded.
+guided call of the UNet is decoded. While a move is under way, every frame of the browser is looked
+at: does the picture vanish, does the height of the controls change?
 """
 
 import argparse
@@ -29,6 +30,7 @@ from jupyter_lab import CHROMIUM, IDLE, insert, missing, open_lab, run_page, ste
 
 PAGES = ["00", "02", "04", "05", "06"]
 SLOW = 0.5  # seconds; a slider whose moves take longer is moved less often
+GOALS = {"one guided step": 80, "Seed": 1000}  # milliseconds in the kernel; a stored picture: 20
 TIMED = """
 def time_all_moves(path):
     import json, time  # inside, since a page may call its own things so
@@ -45,9 +47,10 @@ def time_all_moves(path):
             under_way.append(name)
             plain(self, change)
             under_way.pop()
+            ended = time.time()
             if outermost:
                 with open(path, "a") as log:
-                    print(json.dumps([began, time.time(), stored(self)]), file=log)
+                    print(json.dumps([began, ended, stored(self)]), file=log)
 
         setattr(kind, name, move)
 
@@ -73,34 +76,46 @@ widgets.live(one_step, t=widgets.Slider("one guided step", 500, 999, 1, 900))
 """
 WATCH = """image => {
     const clock = () => performance.timeOrigin + performance.now();
+    const box = image.closest('.widget-vbox'), heights = new Set();
     window.lastMove = new Promise(resolve => {
-        let pressed = 0;
+        let pressed = 0, blank = 0, over = false;
+        const look = () => {
+            heights.add(box.offsetHeight);
+            blank += image.clientHeight == 0;
+            if (!over) requestAnimationFrame(look);
+        };
+        look();
         document.addEventListener('keydown', () => pressed ||= clock(), {capture: true});
         const observer = new MutationObserver(async () => {
             observer.disconnect();
             await image.decode().catch(() => 0);
-            requestAnimationFrame(() => setTimeout(() => resolve([pressed, clock()])));
+            requestAnimationFrame(() => setTimeout(() => {
+                over = true;
+                resolve({pressed, shown: clock(), blank, heights: [...heights]});
+            }));
         });
         observer.observe(image, {attributes: true, attributeFilter: ['src']});
-        setTimeout(() => resolve(null), 6000);
+        setTimeout(() => { over = true; resolve(null); }, 30000);
     });
 }"""
 
 
-def move(page, widget, handle) -> tuple[float, float] | None:
-    """One stop with the keyboard: seconds since 1970 of key and picture; None where none came."""
+def move(page, widget, handle) -> dict | None:
+    """One stop with the keyboard: when (milliseconds since 1970) and what was seen meanwhile."""
     widget.locator(".widget-image").evaluate(WATCH)
     handle.focus()
     page.keyboard.press(step_aside(handle))
     seen = page.evaluate("window.lastMove")
-    return seen and (seen[0] / 1000, seen[1] / 1000)
+    page.wait_for_function(IDLE)
+    return seen if seen and seen["pressed"] else None
 
 
 def measure(page, widget, label: str, log: Path, moves: int) -> dict | None:
     """Milliseconds of up to `moves` moves of one slider, the first, which warms up, not counted."""
     handle = widget.locator(".widget-slider", has_text=label).locator(".noUi-handle")
     handle.scroll_into_view_if_needed()
-    row = {"slider": label, "stored": None, "kernel": [], "browser": []}
+    row = {"slider": label, "stored": None, "kernel": [], "browser": [], "blank": 0}
+    heights = set()
     for number in range(moves + 1):
         log.write_text("")
         seen = move(page, widget, handle)
@@ -110,11 +125,14 @@ def measure(page, widget, label: str, log: Path, moves: int) -> dict | None:
             continue
         began, ended, row["stored"] = lines[0]
         if number:
-            row["kernel"].append(round(1000 * (ended - began), 1))
-            row["browser"].append(round(1000 * (seen[1] - seen[0] - (ended - began)), 1))
+            took = 1000 * (ended - began)
+            row["kernel"].append(round(took, 1))
+            row["browser"].append(round(seen["shown"] - seen["pressed"] - took, 1))
+        row["blank"] += seen["blank"]
+        heights |= set(seen["heights"])
         if ended - began > SLOW and len(row["kernel"]) >= moves // 2:
             break
-    return row if row["kernel"] else None
+    return row | {"heights": sorted(heights)} if row["kernel"] else None
 
 
 def measure_page(browser, address: str, name: str, log: Path, moves: int) -> list[dict]:
@@ -138,16 +156,17 @@ def measure_page(browser, address: str, name: str, log: Path, moves: int) -> lis
 
 def table(rows: list[dict]) -> str:
     """Medians and worst cases as lines of text."""
-    head = f"{'page and slider':36}{'picture':10}{'moves':>6}"
-    lines = [f"{head}{'kernel ms (worst)':>20}{'browser ms (worst)':>20}{'both':>7}"]
+    head = f"{'page and slider':36}{'picture':10}{'moves':>6}{'goal ms':>8}"
+    lines = [f"{head}{'kernel ms (worst)':>19}{'browser ms (worst)':>19}{'both':>6}  steady"]
     for row in rows:
-        name = f"{row['page']} {row['slider']}"
         parts = row["kernel"], row["browser"]
         cells = [f"{statistics.median(part):.1f} ({max(part):.0f})" for part in parts]
         both = statistics.median(map(sum, zip(*parts)))
+        goal = GOALS.get(row["slider"], 20 if row["stored"] else "")
         what = "stored" if row["stored"] else "drawn"
-        line = f"{name:36}{what:10}{len(row['kernel']):>6}{cells[0]:>20}{cells[1]:>20}{both:>7.0f}"
-        lines.append(line)
+        steady = "yes" if len(row["heights"]) == 1 and not row["blank"] else "NO"
+        line = f"{row['page'] + ' ' + row['slider']:36}{what:10}{len(row['kernel']):>6}{goal:>8}"
+        lines.append(f"{line}{cells[0]:>19}{cells[1]:>19}{both:>6.0f}  {steady}")
     return "\n".join(lines)
 
 
@@ -174,7 +193,8 @@ def main() -> None:
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     when = time.strftime("%Y-%m-%d")
     report = {"machine": machine, "date": when, "unit": "milliseconds", "sliders": rows}
-    args.output.write_text(json.dumps(report) + "\n")
+    report["load"] = os.getloadavg()[1]  # of five minutes; more than ours means a busy machine
+    args.output.write_text(json.dumps(report).replace('{"page"', '\n{"page"') + "\n")
     print(table(rows))
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import Attention
+from .tokenizer import END
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +150,7 @@ class CLIP(nn.Module):
     def embed_text(self, ids: Tensor) -> Tensor:
         """Ids [B, T] -> unit vectors [B, joint_width], read at the first end token of each row."""
         states = self.text_encoder(ids)
-        end = ids.argmax(dim=-1)  # the end token has the highest id      [B]
-        pooled = states[torch.arange(len(ids), device=ids.device), end]
+        pooled = states[torch.arange(len(ids), device=ids.device), first_end(ids)]
         return F.normalize(self.text_projection(pooled), dim=-1)
 
     def embed_image(self, images: Tensor) -> Tensor:
@@ -160,6 +160,11 @@ class CLIP(nn.Module):
     def similarity(self, image_vectors: Tensor, text_vectors: Tensor) -> Tensor:
         """Scaled cosines [images, texts]: the logits of "which caption is of this picture?"."""
         return self.logit_scale.exp() * image_vectors @ text_vectors.T
+
+
+def first_end(ids: Tensor) -> Tensor:
+    """Ids [B, T] -> the place of each row's first end token [B]; in SD 1.x more of them follow."""
+    return (ids == END).int().argmax(dim=-1)
 
 
 def contrastive_loss(logits: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ cannot be taken apart again, so all names of all our layers are made and the fil
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -157,12 +158,18 @@ def alpha_of(place: str, parts: dict[str, Tensor], settings: dict, sd: StableDif
 # ---- writing -------------------------------------------------------------------------------------
 
 
-def save_lora(lora: LoRA, path: str | Path, sd: StableDiffusion, layout: str = "diffusers") -> None:
+def save_lora(
+    lora: LoRA,
+    path: str | Path,
+    sd: StableDiffusion,
+    layout: str = "diffusers",
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a LoRA as a `.safetensors` file in the layout that diffusers or kohya's tools read.
 
     kohya's has a place for alpha; in diffusers' it is multiplied into `up`, which then counts with
-    alpha = rank. What was at `path` is replaced when all is written. ValueError for another layout,
-    and for a LoRA that does not fit sd.
+    alpha = rank. notes: for the file's header, such as how it was made. What was at `path` is
+    replaced when all is written. ValueError for another layout, and for a LoRA that does not fit.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"no layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
@@ -176,7 +183,7 @@ def save_lora(lora: LoRA, path: str | Path, sd: StableDiffusion, layout: str = "
             up = up * (alpha / len(down))
         tensors[down_key], tensors[up_key] = down, up
     tensors = {key: tensor.detach().cpu() for key, tensor in tensors.items()}
-    replace_file(Path(path), tensors)
+    replace_file(Path(path), tensors, notes)
 
 
 def keys_to_write(place: str, sd: StableDiffusion, layout: str) -> tuple[str, str, str | None]:

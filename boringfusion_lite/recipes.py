@@ -5,7 +5,7 @@ keeps its share of it (see `processes.py`): the networks, which cost the time, s
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,17 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from .clip import CLIP, CLIPConfig, ImageConfig, TextConfig, TextEncoder, contrastive_loss
+from .clip import (
+    CLIP,
+    CLIPConfig,
+    ImageConfig,
+    TextConfig,
+    TextEncoder,
+    contrastive_loss,
+    first_end,
+)
 from .dataset import Pictures, shuffled
+from .objectives import eps_of, offset_noise, weighting
 from .processes import WHOLE, Share
 from .schedule import Schedule
 from .tokenizer import Tokenizer
@@ -80,6 +89,8 @@ class VAELoss:
     Drawn things count five times as much as what surrounds them, later three times. For the first
     60 % of the run the pictures are 64-pixel squares, which cost a quarter and teach nearly as
     much: the network is convolutional.
+
+    extra: from images, output, the reconstruction loss and the progress, what else is to be small.
     """
 
     vae: VAE
@@ -87,10 +98,14 @@ class VAELoss:
     device: torch.device
     batch: int = 8  # whole pictures, or three times as many squares
     kl_weight: float = 1e-6
+    l1: float = 1.0  # weights of the mean absolute and the mean squared error
+    l2: float = 1.0
+    crops_until: float = 0.6
+    extra: Callable[[Tensor, Tensor, Tensor, float], Tensor] | None = None
     seed: int = 0
 
     def __call__(self, step: int, progress: float, share: Share = WHOLE) -> tuple[Tensor, int]:
-        crops, g = progress < 0.6, generator(self.seed, step)
+        crops, g = progress < self.crops_until, generator(self.seed, step)
         batch = 3 * self.batch if crops else self.batch
         indices = shuffled(len(self.pictures), batch, step, self.seed)
         images, mask = self.pictures.images(indices), self.pictures.thing_mask(indices)
@@ -106,15 +121,20 @@ class VAELoss:
             z = mean + (logvar / 2).exp() * noise
             output = self.vae.decoder(self.vae.post_quant(z)).float()
         error = output - images
-        reconstruction = (weight * (error.abs() + error.square())).mean() / mean_weight
+        error = self.l1 * error.abs() + self.l2 * error.square()
+        reconstruction = (weight * error).mean() / mean_weight
         mean, logvar = mean.float(), logvar.float()
         kl = (mean.square() + logvar.exp() - 1 - logvar).mean() / 2  # Kingma & Welling, app. B
-        return reconstruction + self.kl_weight * kl, batch
+        loss = reconstruction + self.kl_weight * kl
+        if self.extra is not None:
+            with mixed_precision(self.device):
+                loss = loss + self.extra(images, output, reconstruction, progress)
+        return loss, batch
 
 
 def cropped(ids: Tensor) -> Tensor:
     """Cut the padding after the last first end token: the mask is causal, nothing else changes."""
-    return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
+    return ids[:, : int(first_end(ids).max()) + 1]
 
 
 @dataclass
@@ -177,9 +197,8 @@ class UNetLoss:
     """Predict the noise in noisy latents from their caption; one caption in ten is left out.
 
     A plain mean over timesteps gives the noisy ones, which decide layout and colours, almost no
-    say. Weighting by 1 / alpha_bar would make the loss that of v-prediction (Salimans & Ho 2022,
-    section 4 and appendix D); but then the noisiest drown those at which shapes are formed, so the
-    weight ends at 10. Cells in which a thing is drawn count four times as much as the others.
+    say: `objectives.py` tells why these weights, and what else a network may be asked to predict.
+    Cells in which a thing is drawn count four times as much as the others.
 
     For the first `simple_until` of the run the pictures hold one group of things: what a word looks
     like is learned sooner where nothing else could be meant.
@@ -195,6 +214,10 @@ class UNetLoss:
     batch: int = 32
     train_text: bool = True
     simple_until: float = 0.4
+    predict: str = "epsilon"
+    weights: str = "clipped_v"
+    offset: float = 0.0  # strength of offset noise
+    drop: float = 0.1  # share of the captions that is left out
     seed: int = 0
 
     def __post_init__(self):
@@ -204,9 +227,10 @@ class UNetLoss:
         g, n, shape = generator(self.seed, step), self.batch, self.latents.shape[1:]
         usable = self.simple if progress < self.simple_until else self.all
         indices = usable[shuffled(len(usable), n, step, self.seed)]
-        drop = torch.rand(n, generator=g) < 0.1
+        drop = torch.rand(n, generator=g) < self.drop
         noise = torch.randn((n, *shape), generator=g)
         t = spread_timesteps(n, self.schedule.num_train_timesteps, g)
+        noise = offset_noise(noise, self.offset, g)
         inside = 1 + 3 * self.pictures.thing_mask(indices, shape[-1])
         inside = inside / inside.mean()
         indices, drop, noise, t, inside = map(share, (indices, drop, noise, t, inside))
@@ -217,9 +241,9 @@ class UNetLoss:
         with mixed_precision(self.device):
             with torch.set_grad_enabled(self.train_text):
                 context = self.text_encoder(ids)
-            eps = self.unet(x, t.to(self.device), context).float()
-        weights = (1 / self.schedule.alphas_cumprod).clamp(max=10)
-        weight = (weights[t] / weights.mean()).to(self.device)
+            answer = self.unet(x, t.to(self.device), context).float()
+        eps = eps_of(self.predict, answer, x, t, self.schedule)
+        weight = weighting(self.weights, self.schedule.alphas_cumprod)[t].to(self.device)
         error = (eps - noise.to(self.device)).square()
         error = (inside.to(self.device) * error).mean(dim=(1, 2, 3))
         return (weight * error).mean(), n

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -36,11 +36,13 @@ def write_file(file: Path, tensors: dict[str, Tensor], notes: dict[str, str]) ->
     file.chmod(mode)  # which save_file had narrowed down to its owner
 
 
-def replace_file(file: Path, tensors: dict[str, Tensor]) -> None:
+def replace_file(
+    file: Path, tensors: dict[str, Tensor], notes: Mapping[str, str] | None = None
+) -> None:
     """Write beside the target and move into place when complete, so that no half file is left."""
     half = Path(f"{file}.partial")
     try:
-        write_file(half, tensors, {})
+        write_file(half, tensors, {**(notes or {})})
         half.replace(file)
     finally:
         half.unlink(missing_ok=True)

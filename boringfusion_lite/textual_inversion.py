@@ -197,13 +197,13 @@ def words_in(content, file: Path) -> dict[str, Tensor]:
     return found
 
 
-def save_words(words: Words, path: str | Path) -> None:
+def save_words(words: Words, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
     """Write a word as a `.safetensors` file that diffusers and AUTOMATIC1111's web UI read.
 
-    They want one word a file: ValueError for more. What was at `path` is replaced when all is
-    written.
+    They want one word a file: ValueError for more. notes: for the file's header, such as how it was
+    made. What was at `path` is replaced when all is written.
     """
     if len(words) != 1:
         raise ValueError(f"One word goes into a file, not {len(words)}: save them one by one.")
     tensors = {word: vectors.detach().cpu() for word, vectors in words.items()}
-    replace_file(Path(path), tensors)
+    replace_file(Path(path), tensors, notes)

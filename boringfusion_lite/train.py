@@ -7,7 +7,8 @@
     python -m boringfusion_lite.train publish
 
 The UNet learns on the VAE's latents and the text tower's vectors; `publish` puts the averaged
-weights together into a model folder. A run stops when its minutes are spent, counting those of
+weights together into a model folder. A sixth command, `vae-again`, trains the decoder further for
+the same latents (`sharpening.py`). A run stops when its minutes are spent, counting those of
 every earlier call; call it again with more minutes and it goes on from its checkpoint in `runs/`.
 Where those checkpoints are gone, `--start-from data/tiny-sd` begins with the published weights.
 All five in a row: `python -m boringfusion_lite.train_all`. On several GPUs or machines the same
@@ -25,7 +26,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from . import recipes, scenes, weights
+from . import recipes, scenes, sharpening, weights
 from .captions import vocabulary
 from .checkpoint import load_clip, load_text_encoder, load_unet, load_vae
 from .clip import CLIP, TextEncoder
@@ -55,7 +56,10 @@ def state(name: str, runs: Path) -> dict:
 def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
     """The trained VAE, its latents brought to a common scale measured on a thousand pictures."""
     vae = VAE(recipes.TINY_VAE)
-    vae.load_state_dict(state("vae", args.runs)["average"])
+    found = state("vae", args.runs)["average"]
+    if (args.runs / "vae-again.pt").exists():
+        found = sharpening.with_decoder(found, state("vae-again", args.runs)["average"])
+    vae.load_state_dict(found)
     weights.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
     return vae.to(args.device).eval()
 
@@ -85,6 +89,13 @@ def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     vae = (begun or weights.start_certain(VAE(recipes.TINY_VAE))).to(args.device)
     loss = recipes.VAELoss(vae, pictures, args.device)
     return Run("vae", vae, loss, args.runs, args.minutes or 40, learning_rate=8e-4)
+
+
+def vae_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
+    vae, tower = VAE(recipes.TINY_VAE), finished_clip(args, "clip-again").image_encoder
+    vae.load_state_dict(state("vae", args.runs)["average"])
+    both, loss = sharpening.contest(vae, tower, pictures, args.device)
+    return Run("vae-again", both, loss, args.runs, args.minutes or 40, learning_rate=4e-4)
 
 
 def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
@@ -168,6 +179,7 @@ RUNS: dict[str, Callable[[Pictures, argparse.Namespace], Run]] = {
     "unet": unet_run,
     "clip-again": clip_again_run,
 }
+LATER: dict[str, Callable[[Pictures, argparse.Namespace], Run]] = {"vae-again": vae_again_run}
 WORLDS = {"starter": scenes.STARTER, "all": scenes.WORLD}
 
 
@@ -176,7 +188,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m boringfusion_lite.train",
         description="Train one network of Tiny SD on drawn scenes; interrupt and resume at will.",
     )
-    parser.add_argument("what", choices=[*RUNS, "publish"], help="in this order")
+    parser.add_argument("what", choices=[*RUNS, *LATER, "publish"], help="in this order")
     add_options(parser)
     return parser.parse_args(arguments)
 
@@ -210,7 +222,7 @@ def watch(run: Run) -> None:
 def start(what: str, pictures: Pictures, args: argparse.Namespace) -> Run:
     """The run of one command, from its checkpoint or its beginning."""
     torch.manual_seed(0)  # the initial weights; everything later draws from generators of its own
-    run = RUNS[what](pictures, args)
+    run = (RUNS | LATER)[what](pictures, args)
     run.loss.batch, run.accumulate = args.batch or run.loss.batch, args.accumulate
     return run
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .clip import TextEncoder
+from .clip import CLIP, TextEncoder
 from .tokenizer import END, START, Tokenizer
 from .unet import UNet
 from .vae import VAE
@@ -34,6 +34,19 @@ def start_silent(unet: UNet) -> UNet:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
     return unet
+
+
+def start_quiet(clip: CLIP) -> CLIP:
+    """Let tokens and positions begin small, as in OpenAI's CLIP (`initialize_parameters` there).
+
+    PyTorch begins them with a standard deviation of 1. Then where something is drowns what it is,
+    and the first thousands of pairs are spent on turning that down.
+    """
+    text, image = clip.text_encoder, clip.image_encoder
+    nn.init.normal_(text.token_embedding.weight, std=0.02)
+    nn.init.normal_(text.position_embedding.weight, std=0.01)
+    nn.init.normal_(image.position_embedding.weight, std=image.config.width**-0.5)
+    return clip
 
 
 @torch.no_grad()

@@ -329,7 +329,6 @@ def test_figures_of_embeddings():
     figures = [
         plots.fader_sheet({"red": [other, picture]}, [1, 2], "a sheet"),
         plots.causal_mask(shares, ["start", "red", "end"], "a mask"),
-        plots.slot_norms({"before": torch.rand(77), "after": torch.rand(77)}, 5, "lengths"),
         plots.similarity_matrix(torch.rand(2, 2), ["a", "b"], [picture, other], "a matrix"),
         plots.share_bar({"start": 0.1, "words": 0.3, "pads": 0.6}, "shares"),
         plots.method_sheet({"plain": [(picture, 1.0, -0.01)] * 2}, [0, 1], "methods"),

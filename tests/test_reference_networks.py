@@ -5,6 +5,7 @@ is downloaded. Run with `-s` for the differences.
 """
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from boringfusion_lite import checkpoint, names, settings
 from boringfusion_lite.attention import Attention
 from boringfusion_lite.blocks import Downsample
 from boringfusion_lite.clip import CLIP, TextConfig, TextEncoder
+from boringfusion_lite.recipes import cropped
 from boringfusion_lite.saving import renamed, write_json, write_weights
+from boringfusion_lite.tokenizer import END, START
 from boringfusion_lite.unet import UNet, UNetConfig
 from boringfusion_lite.vae import VAE, VAEConfig
 
@@ -233,6 +236,23 @@ def test_transformers_opens_our_clip(tmp_path):
     logits = ours.similarity(ours.embed_image(images), ours.embed_text(ids))
     expected = theirs(input_ids=ids, pixel_values=images).logits_per_image
     assert difference("CLIP logits", logits, expected) < BOUND
+
+
+@torch.no_grad()
+def test_clip_reads_the_first_end_token_where_words_were_added(tmp_path):
+    """Ids of added words lie above that of the end token: it is not the highest any more."""
+    text = replace(CLIP_CONFIG.text, vocabulary=49_410)
+    ours = stirred(CLIP(replace(CLIP_CONFIG, text=text)))
+    config = settings.clip_json(ours.config)
+    config["text_config"] |= {"bos_token_id": START, "eos_token_id": END, "pad_token_id": END}
+    saved(ours, config, names.clip_to_transformers, tmp_path)
+    theirs = transformers.CLIPModel.from_pretrained(tmp_path)
+    ids = torch.tensor([[START, 320, 49_409, 539, END, END], [START, 49_408, END, END, END, END]])
+    images = drawn(2, 3, 64, 64)
+    logits = ours.similarity(ours.embed_image(images), ours.embed_text(ids))
+    expected = theirs(input_ids=ids, pixel_values=images).logits_per_image
+    assert difference("CLIP logits", logits, expected) < BOUND
+    assert cropped(ids).shape == (2, 5)
 
 
 # ---- what the tests above are for: mistakes that raise no error ----------------------------------

@@ -14,7 +14,7 @@ from torch import nn
 import boringfusion_lite as bf
 from boringfusion_lite import dataset, recipes, scenes, train, train_all, training, weights
 from boringfusion_lite.captions import vocabulary
-from boringfusion_lite.clip import TextEncoder
+from boringfusion_lite.clip import CLIP, TextEncoder
 from boringfusion_lite.dataset import Pictures, shuffled
 from boringfusion_lite.tokenizer import END, START
 from boringfusion_lite.training import MovingAverage, Run
@@ -328,6 +328,18 @@ def test_cropping_changes_no_embedding(tiny_clip, tokenizer):
         torch.testing.assert_close(tiny_clip.embed_text(short), tiny_clip.embed_text(ids))
 
 
+def test_clip_begins_with_small_tokens_and_positions():
+    torch.manual_seed(0)
+    clip = weights.start_quiet(CLIP(CLIP_CONFIG))
+    stds = [
+        clip.text_encoder.token_embedding.weight.std(),
+        clip.text_encoder.position_embedding.weight.std(),
+        clip.image_encoder.position_embedding.weight.std(),
+    ]
+    wanted = 0.02, 0.01, CLIP_CONFIG.image.width**-0.5
+    assert all(abs(std / want - 1) < 0.2 for std, want in zip(stds, wanted))
+
+
 def test_the_encoder_starts_certain():
     _, logvar = weights.start_certain(VAE(VAE_CONFIG)).moments(torch.zeros(1, 3, 16, 16))
     assert -7 < logvar.min() and logvar.max() < -5
@@ -420,6 +432,12 @@ def test_the_five_commands(small_world, pictures, tmp_path, capsys):
     with torch.no_grad():
         latents = sd.vae.encode(pictures.images(range(COUNT)))
     assert latents.std() == pytest.approx(1, abs=0.02)
+    train.main(["vae-again", *options])  # another decoder for the same latents
+    train.main(["publish", *options, "--output", str(tmp_path / "again")])
+    again = bf.load(tmp_path / "again")
+    with torch.no_grad():
+        assert torch.equal(again.vae.encode(pictures.images(range(COUNT))), latents)
+        assert not torch.equal(again.vae.decode(latents), sd.vae.decode(latents))
 
 
 def test_all_commands_in_a_row_after_an_estimate(small_world, tmp_path, monkeypatch, capsys):

@@ -11,7 +11,6 @@ from ..scoring import difference
 from .canvas import (
     EMPTY,
     MONO,
-    NOISE,
     PAD,
     PROMPT,
     SIGNAL,
@@ -75,19 +74,6 @@ def causal_mask(probabilities: Tensor, names: Sequence[str], claim: str) -> Figu
             say(page, x - 0.06, 0.95 + at, name, **MONO, ha="right")
             say(page, x + at, 0.9, str(number), **MONO)
     say(page, 0.25, 2.2, "the token that looks", rotation=90, size=8)
-    return page.figure
-
-
-def slot_norms(lines: Mapping[str, Tensor], words: int, claim: str) -> Figure:
-    """Lengths of the 77 vectors, one line a stage; the first slots are start and words."""
-    told = "; ".join(f"{name} {x.min():.1f} to {x.max():.1f}" for name, x in lines.items())
-    page = new_page(2.6, claim, f"{claim}. Lines over slots 0 to 76: {told}.")
-    axes = chart(page, 0.7, 0.5, 7.9, 1.6, xlabel="slot", ylabel="length of the vector")
-    for (name, values), colour, style in zip(lines.items(), (NOISE, PROMPT), ("--", "-")):
-        axes.plot(numbers(values), style, color=colour, lw=1.5, label=name)
-    axes.axvspan(0.5, words + 0.5, color=PROMPT, alpha=0.1, lw=0, label="words")
-    axes.set(xlim=(-1, 77), ylim=(0, None))
-    axes.legend(loc="upper right", ncols=3, frameon=False, fontsize=8, bbox_to_anchor=(1, 1.18))
     return page.figure
 
 

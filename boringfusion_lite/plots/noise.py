@@ -87,7 +87,7 @@ def dissolving(rows: Mapping[str, tuple], labels: Sequence[str], claim: str) -> 
         axes.plot(signal, color=SIGNAL, lw=1.5)
         axes.plot(noise, color=NOISE, lw=1.5, ls="--")
         axes.axvline(crossing(alpha_bar), color="black", lw=1, ls=":")
-        told = f"even at {crossing(alpha_bar)}\nends at\n{signal[-1]:.2g}"
+        told = f"even at {crossing(alpha_bar)}\nends at {signal[-1]:.2g}"
         say(page, x + 1.05, y + size / 2, told, ha="left", size=8)
     return page.figure
 

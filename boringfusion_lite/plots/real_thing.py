@@ -1,4 +1,4 @@
-"""Page 08: two models on one scale, a file as a map, names side by side, the bits of a number."""
+"""Page 08: two models on one scale, a file as a map, the bits of a number, memory per format."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from .canvas import EMPTY, LATENT, MONO, NOISE, PAD, PIXEL, PROMPT, SIGNAL, box, new_page, say
 
 PARTS = {"text encoder": PROMPT, "UNet": NOISE, "VAE": PIXEL}  # anything else is grey
-LETTER = 0.07  # inches that a letter of MONO takes
+WHO = {"ours": PROMPT, "diffusers": PAD}  # as benchmarks/full_size.json calls them
 
 Sizes = Mapping[str, Mapping[str, int]]  # part -> block -> how much it holds
 
@@ -107,26 +107,6 @@ def key_map(sizes: Mapping[str, Mapping[str, Mapping[str, int]]], claim: str) ->
     return page.figure
 
 
-def name_map(rows: Sequence[tuple], heads: Sequence[str], claim: str) -> Figure:
-    """Names of one weight in two layouts: where in the network, and which layer there.
-
-    rows: (ours as these two segments, theirs likewise, shape); heads: over the three columns.
-    """
-    told = "; ".join(f"{''.join(ours)} is {''.join(theirs)}" for ours, theirs, _ in rows[:3])
-    page = new_page(0.7 + 0.24 * len(rows), claim, f"{claim}. A table: {told}, and so on.")
-    places = (0.1, 3.2, 7.0)
-    for x, head in zip(places, heads):
-        say(page, x, 0.48, head, ha="left", size=8, color=EMPTY)
-    for number, (ours, theirs, shape) in enumerate(rows):
-        y = 0.74 + 0.24 * number
-        for x, segments in zip(places, (ours, theirs)):
-            for segment, colour in zip(segments, (PROMPT, NOISE)):
-                say(page, x, y, segment, **MONO, ha="left", color=colour)
-                x += LETTER * len(segment)
-        say(page, places[2], y, shape, **MONO, ha="left")
-    return page.figure
-
-
 def step_card(sizes: Sequence[int], lit: int, rows: Sequence[tuple], claim: str) -> Figure:
     """One step of a UNet among all: its size lit in a row of bars, and what it holds as a table.
 
@@ -163,4 +143,29 @@ def number_bits(kinds: Mapping[str, tuple[int, int]], facts: Sequence[str], clai
     for x, colour, what in ((0.85, PAD, "sign"), (1.4, SIGNAL, "size"), (1.95, LATENT, "digits")):
         box(page, x, 0.38, 0.11, 0.11, "#333333", facecolor=colour, lw=0.4)
         say(page, x + 0.16, 0.44, what, size=8, ha="left")
+    return page.figure
+
+
+def peaks(formats: Mapping[str, Mapping], claim: str) -> Figure:
+    """How much memory opening takes in two programs, as multiples of the file, which is the line.
+
+    formats: {format: {"file": bytes, "ours": {"seconds": s, "peak": bytes}, "diffusers": ...}}, as
+    in benchmarks/full_size.json.
+    """
+    height, told = 0.7 + 0.52 * len(formats), []
+    page = new_page(height, claim, "")
+    most = max(row[who]["peak"] / row["file"] for row in formats.values() for who in WHO)
+    inch = 3.7 / max(most, 1.0)
+    for number, (name, row) in enumerate(formats.items()):
+        y = 0.5 + 0.52 * number
+        say(page, 2.6, y + 0.2, f"{name}, {row['file'] / 1e9:.2f} GB", ha="right")
+        for line, (who, colour) in enumerate(WHO.items()):
+            share, seconds = row[who]["peak"] / row["file"], row[who]["seconds"]
+            text = f"{who}: {share:.2f} x the file, {seconds:.1f} s"
+            box(page, 2.7, y + 0.2 * line, inch * share, 0.18, colour, facecolor=colour + "99")
+            say(page, 2.76 + inch * share, y + 0.2 * line + 0.1, text, ha="left", size=8)
+            told.append(f"{name}, {text}")
+    page.plot([2.7 + inch] * 2, [0.4, height - 0.12], "--", color=EMPTY, lw=1)
+    say(page, 2.7 + inch, 0.34, "the file", size=8, color=EMPTY)
+    page.figure.set_label(f"{claim}. Bars: {'; '.join(told)}.")
     return page.figure

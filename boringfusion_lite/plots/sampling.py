@@ -176,11 +176,11 @@ def guidance_fan(
     row(page, 0.05, 0.55, size, pictures, [f"g = {g:g}" for g in scales])
     _guidance_line(page, scales, uncond, cond)
     for number, (name, colour) in enumerate((("latent std", "black"), ("clipped %", GUIDANCE))):
-        axes = chart(page, 5.85, 2.15 + 0.9 * number, 2.95, 0.72, ylabel=name)
+        axes = chart(page, 6.1, 2.15 + 0.9 * number, 2.7, 0.72, ylabel=name)
         values = [pair[number] * (1, 100)[number] for pair in sizes.values()]
         axes.plot(list(sizes), values, color=colour, marker="od"[number], ms=3, lw=1.2)
         axes.set_ylim(0, max(1.15 * max(values), 0.01))
-        axes.yaxis.set_label_coords(-0.12, 0.5)
+        axes.yaxis.set_label_coords(-0.19, 0.5)
     page.figure.axes[-2].tick_params(labelbottom=False)
     axes.set_xlabel("guidance g")
     return page.figure
