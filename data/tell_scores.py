@@ -1,7 +1,7 @@
 """Put what `scores.json` says into the README and the model card: no number is copied by hand.
 
-    python -m boringfusion_lite.evaluate         # writes data/tiny-sd/scores.json
-    python data/tell_scores.py
+python -m boringfusion_lite.evaluate         # writes data/tiny-sd/scores.json
+python data/tell_scores.py
 """
 
 import json
