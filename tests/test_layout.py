@@ -132,3 +132,9 @@ def test_texts_name_no_package_host_and_no_machine():
         hits = [*HOSTS.finditer(text), *MACHINE.finditer(text)]
         found += [f"{path.relative_to(ROOT)}: {hit.group()}" for hit in hits]
     assert not found, found
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their bare names."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
