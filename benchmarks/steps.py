@@ -96,7 +96,7 @@ def row(label: str, result: dict) -> str:
         medians[name] = statistics.median(values)
         cells.append(f"{medians[name]:.4g} ({min(values):.4g} - {max(values):.4g})")
     ratio = medians["diffusers"] / medians["ours"]
-    cells = "".join(f"{cell:>27}" for cell in cells)
+    cells = "".join(f"{cell:>32}" for cell in cells)
     return f"{label:44}{cells}{ratio:>7.2f}x{result['difference']:>12.1e}"
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     dtypes = args.dtype or ["float32", "bfloat16"] + ["float16"] * gpu
     machine = torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine()
     found = {"machine": machine, "cores": os.cpu_count(), "torch": torch.__version__, "rows": {}}
-    heads = f"{'ours':>27}{'diffusers':>27}{'ratio':>8}{'difference':>12}"
+    heads = f"{'ours':>32}{'diffusers':>32}{'ratio':>8}{'difference':>12}"
     print(f"{'seconds: median (min - max)':44}{heads}")
     torch.set_grad_enabled(False)
     for size in [args.size] if args.size else SIZES:
