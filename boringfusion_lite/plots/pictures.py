@@ -36,7 +36,9 @@ def latent_tiles(latents: Tensor, claim: str) -> Figure:
 def picture_rows(rows: Mapping[str, Sequence], labels: Sequence[str], claim: str) -> Figure:
     """Rows of pictures, {name: pictures}, with a label above each column, ten to a line."""
     across = min(len(labels), 10)
-    size, lines = min(1.28 if across > 2 else 2.56, 8.4 / across - 0.02), -(-len(labels) // across)
+    longest = max(len(word) for name in rows for word in name.split(" "))
+    room = WIDTH - max(0.6, 0.16 + 0.085 * longest)
+    size, lines = min(1.28 if across > 2 else 2.56, room / across - 0.02), -(-len(labels) // across)
     left = min(WIDTH - (size + 0.02) * across, 0.15 + 0.075 * max(map(len, rows)))
     height = (size + 0.02) * len(rows) + 0.3
     alt = f"{claim}. {'; '.join(rows)}: {', '.join(labels)}."
