@@ -1,7 +1,8 @@
 """torch.compile for the two networks that take the time: the UNet and the VAE's decoder.
 
 torch.compile reads what a network does, fuses the small operations between the large ones, and
-writes code for this machine. That pays for whoever draws many pictures of one size.
+writes code for this machine. That pays only for whoever draws many pictures of one size: on two CPU
+cores it took 70 s for Tiny SD, and a picture then 0.83 s instead of 0.93, with ranges that overlap.
 """
 
 from dataclasses import replace
@@ -13,9 +14,9 @@ from .sharing import with_weights
 def compiled(sd: StableDiffusion, **options) -> StableDiffusion:
     """The model with a compiled UNet and decoder; sd stays as it is and shares every weight.
 
-    Compiles now, for one guided picture of the model's own size, which takes a minute or two; for
-    another size or number of pictures it compiles once more when that first comes. Answers differ
-    from sd's by rounding. options: those of torch.compile. RuntimeError where this machine cannot.
+    Compiles now, for one guided picture of the model's own size; for another size or number of
+    pictures it compiles once more when that first comes. Answers differ from sd's by rounding.
+    options: those of torch.compile. RuntimeError where this machine cannot.
     """
     unet, vae = with_weights(sd.unet, {}), with_weights(sd.vae, {})
     unet.compile(**options)

@@ -58,7 +58,7 @@ class StableDiffusion:
         save(self, path, **options)
 
     def compile(self, **options) -> "StableDiffusion":
-        """The same model, faster after a minute of preparation; see `compilation.compiled`."""
+        """The same model through torch.compile; see `compilation.compiled` for what that brings."""
         from . import compiled  # compilation builds on this module
 
         return compiled(self, **options)

@@ -2,9 +2,9 @@
 
     python data/measure_sweeps.py                # writes data/sweeps.json and .safetensors
 
-About ten minutes on two quiet cores; it says how long before it begins. Every setting draws the
-same captions with the same seeds, half of them with a pair that was never trained. Called again, it
-goes on where it was stopped. Notebook 12 draws the files.
+It says how long before it begins. Every setting draws the same captions with the same seeds, half
+of them with a pair that was never trained. Called again, it goes on where it was stopped. Notebook
+12 draws the files.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What the KL weight does: five small VAEs, alike but for it, trained for as many steps each.
 
-    python data/experiments/vae_kl.py             # about four minutes on two cores
+    python data/experiments/vae_kl.py             # took eight minutes on one core
 
 Writes vae_kl.json beside itself: errors and KL on squares that no training saw, what a draw from
 N(0, 1) decodes to, and how much noise on the latents each of them forgives. Page 10 draws it.
