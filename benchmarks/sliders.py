@@ -68,7 +68,8 @@ ask = guidance.guided(sd.unet, *either, GUIDANCE)
 
 def one_step(t):
     alpha_bar = sd.schedule.alphas_cumprod[t]
-    eps = ask(begin, torch.tensor([t], device=sd.device))
+    with torch.no_grad():
+        eps = ask(begin, torch.tensor([t], device=sd.device))
     guess = (begin - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
     return plots.strip(sd.decode(guess)), f"t = {t}"
 
@@ -95,7 +96,7 @@ WATCH = """image => {
             }));
         });
         observer.observe(image, {attributes: true, attributeFilter: ['src']});
-        setTimeout(() => { over = true; resolve(null); }, 30000);
+        setTimeout(() => { over = true; resolve(null); }, 5000);
     });
 }"""
 
@@ -122,6 +123,9 @@ def measure(page, widget, label: str, log: Path, moves: int) -> dict | None:
         page.wait_for_timeout(100)  # the kernel has written its line
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         if not seen or not lines:
+            print(f"{label}: no new picture", file=sys.stderr, flush=True)
+            if number > 2 and not row["kernel"]:
+                break
             continue
         began, ended, row["stored"] = lines[0]
         if number:

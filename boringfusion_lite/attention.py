@@ -45,5 +45,5 @@ class Attention(nn.Module):
 
 def over_pixels(attend, x: Tensor) -> Tensor:
     """Run a sequence layer over the pixels of a feature map: [B, C, H, W] -> the same shape."""
-    sequence = x.flatten(2).transpose(1, 2)  #                           [B, H*W, C]
+    sequence = x.flatten(2).transpose(1, 2).contiguous()  #              [B, H*W, C]
     return attend(sequence).transpose(1, 2).reshape(x.shape)

@@ -1,5 +1,8 @@
 """Controls on any drawing function: calls counted, errors in place, the same as the plain call."""
 
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +51,26 @@ def test_an_error_is_told_in_place_and_the_next_move_works(shades):
     assert "13 brings bad luck" in shades.status.value and shades.image.value == before
     shades.controls["level"].value = 14
     assert shades.status.value == "" and shades.image.value != before
+
+
+def test_moves_from_another_thread_are_drawn_on_the_thread_of_the_cells():
+    threads = []
+
+    def drawn(level):
+        threads.append(threading.current_thread())
+        return shade(level)
+
+    async def page():
+        shades = live(drawn, level=Slider("Level", 0, 40, 1, 10))
+        for level in (20, 13, 30):  # JupyterLab answers the messages of widgets beside the cells
+            await asyncio.to_thread(setattr, shades.controls["level"], "value", level)
+            assert ("bad luck" in shades.status.value) == (level == 13)
+        assert "level 30" in shades.sentence.value
+        await asyncio.to_thread(shades.reset.click)
+        assert "level 10" in shades.sentence.value
+
+    asyncio.run(page())
+    assert threads == 4 * [threading.current_thread()]
 
 
 def test_start_again_draws_once(shades):

@@ -12,6 +12,7 @@ import ipywidgets as ipw
 from matplotlib.figure import Figure
 
 from ..plots import encoded
+from .cells import on_cells_thread
 
 KEPT = 64  # drawings remembered
 LINE = {"height": "28px", "width": "900px", "max_width": "100%"}
@@ -91,9 +92,9 @@ class Live(ipw.VBox):
             control.description = specs[name].label
             control.style.description_width = "initial"
             control.continuous_update = while_moving
-            control.observe(self._redraw, names="value")
+            control.observe(on_cells_thread(self._redraw), names="value")
         self.reset = ipw.Button(description="start again", layout={"width": "auto"})
-        self.reset.on_click(self._reset)
+        self.reset.on_click(on_cells_thread(self._reset))
         self.image = ipw.Image(format="png", value=b"", layout=AS_IT_IS)
         self.sentence, self.status = ipw.HTML(layout=LINE), ipw.HTML(layout=LINE)
         above = ipw.HBox([*self.controls.values(), self.reset], layout={"flex_flow": "row wrap"})

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import ipywidgets as ipw
 
 from ..pipeline import StableDiffusion
+from .cells import on_cells_thread
 from .film import GAP, Drawing, draw, panel_side
 
 KEPT = 16  # drawings remembered
@@ -75,11 +76,11 @@ class Studio(ipw.VBox):
             for name in ("one step back", "one step on", "start again")
         )
         for control in (self.prompt, self.seed, self.steps, self.guidance):
-            control.observe(self._redraw, names="value")
-        self.step.observe(self._scrub, names="value")
+            control.observe(on_cells_thread(self._redraw), names="value")
+        self.step.observe(on_cells_thread(self._scrub), names="value")
         self.back.on_click(lambda _: self.step.set_trait("value", self.step.value - 1))
         self.forward.on_click(lambda _: self.step.set_trait("value", self.step.value + 1))
-        self.reset.on_click(self._reset)
+        self.reset.on_click(on_cells_thread(self._reset))
 
     @property
     def settings(self) -> Settings:
