@@ -4,7 +4,7 @@
     python benchmarks/steps.py --size tiny       # only the bundled model's networks
 
 Weights are random: they cost the same time as trained ones. A step is what guidance asks for, a
-batch of two. "ours, compiled" is `sd.compile()`, left out where torch finds no C++ compiler.
+batch of two. "ours, compiled" is torch.compile as in `sd.compile()`: on a GPU, or with --compiled.
 Medians with the smallest and largest value; the ratio is diffusers' median over ours.
 """
 
@@ -39,7 +39,9 @@ def twins(ours: torch.nn.Module, theirs_class, config: dict, their_name: Callabl
     return ours.to(**place).eval(), theirs.to(**place).eval()
 
 
-def networks(size: str, device: torch.device, dtype: torch.dtype) -> dict[str, dict[str, Callable]]:
+def networks(
+    size: str, device: torch.device, dtype: torch.dtype, compiled: bool
+) -> dict[str, dict[str, Callable]]:
     """Stage -> package -> a function that does it once."""
     unet_config, vae_config = SIZES[size]
     place, g = {"device": device, "dtype": dtype}, torch.Generator().manual_seed(0)
@@ -58,7 +60,7 @@ def networks(size: str, device: torch.device, dtype: torch.dtype) -> dict[str, d
     vae = vae.to(memory_format=torch.channels_last)  # as `load` does
     z = x[:1]
     scaled = z / vae_config.scaling_factor
-    return {
+    stages = {
         "UNet step, batch 2": {
             "ours": lambda: unet(x, t, context),
             "diffusers": lambda: their_unet(x, t, context).sample,
@@ -68,6 +70,10 @@ def networks(size: str, device: torch.device, dtype: torch.dtype) -> dict[str, d
             "diffusers": lambda: their_vae.decode(scaled).sample,
         },
     }
+    if compiled:
+        for stage in stages.values():
+            stage["ours, compiled"] = torch.compile(stage["ours"])
+    return stages
 
 
 def seconds(work: Callable, device: torch.device) -> float:
@@ -105,6 +111,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, help="only this one")
     parser.add_argument("--dtype", nargs="+", help="float32 and bfloat16; float16 too on a GPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compiled", action="store_true", help="on a CPU too")
     parser.add_argument("--rounds", type=int, help="20 for tiny, 3 for SD 1.5 on a CPU")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
@@ -119,7 +126,8 @@ def main() -> None:
     for size in [args.size] if args.size else SIZES:
         rounds = args.rounds or (3 if size != "tiny" and not gpu else 20)
         for dtype in dtypes:
-            for stage, works in networks(size, device, getattr(torch, dtype)).items():
+            compiled = gpu or args.compiled
+            for stage, works in networks(size, device, getattr(torch, dtype), compiled).items():
                 label = f"{size}, {stage}, {dtype}"
                 found["rows"][label] = measure(works, device, rounds)
                 print(row(label, found["rows"][label]), flush=True)

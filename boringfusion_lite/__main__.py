@@ -11,6 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+# those of `samplers.SAMPLERS`, which imports torch: --help answers at once
+SAMPLER_NAMES = "ddpm ddim plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_2m".split()
+SAMPLER_NAMES += "dpmpp_sde unipc".split()
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -25,11 +29,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--negative", default="", help="what to steer away from")
     add("--steps", type=int, default=20, help="denoising steps (20)")
     add("--guidance", type=float, default=7.5, help="how closely to follow; 1 is off (7.5)")
-    add("--sampler", default="ddim", help="ddim, ddpm, euler or dpmpp_2m (ddim)")
+    add("--sampler", default="ddim", help=f"{', '.join(SAMPLER_NAMES)} (ddim)")
     add("--seed", type=int, default=0, help="another seed, another picture (0)")
     add("--height", type=int, help="in pixels, a multiple of 8 (the model's own)")
     add("--width", type=int, help="in pixels, a multiple of 8 (the model's own)")
-    add("--model", type=Path, help="a model folder (the bundled Tiny SD)")
+    add("--model", type=Path, help="a model's file or folder (the bundled Tiny SD)")
     add("--device", help="cpu, cuda or mps (the best there is)")
     return parser.parse_args(arguments)
 

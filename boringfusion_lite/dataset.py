@@ -108,7 +108,7 @@ class Pictures:
         return [self.scene(i).reworded(wording(i, step))[0] for i in indices]
 
     def swapped_captions(self, indices: np.ndarray, step: int) -> list[str]:
-        """Captions that are nearly right: colours exchanged between two things, or one changed.
+        """Captions that are nearly right: with one fact changed, or with two exchanged.
 
         They are the hard negatives of the contrastive training: the same bag of words, or all but
         one, and yet not this picture.
@@ -132,22 +132,21 @@ def nearly_right(scene: Scene, world: World, rng: np.random.Generator, seed: int
 
 
 def exchange(scene: Scene, world: World, rng: np.random.Generator) -> Scene:
-    """The scene with one fact wrong (colours or things exchanged, or a clause replaced)."""
-    groups = scene.groups
-    if len(groups) == 2:
-        first, second = groups
-        if rng.random() < 0.5:
-            swapped = replace(first, colour=second.colour), replace(second, colour=first.colour)
-        else:
-            swapped = replace(first, thing=second.thing), replace(second, thing=first.thing)
-        return replace(scene, groups=swapped)
-    only = groups[0]
-    kind = rng.integers(3)
-    if kind == 0 and scene.place:
+    """The scene with one fact wrong: a thing, a colour or the place, or two things' exchanged."""
+    kinds = ["thing", "colour"] + ["place"] * bool(scene.place) + ["swap"] * bool(scene.relation)
+    kind, names = kinds[rng.integers(len(kinds))], {"thing": world.things, "colour": world.colours}
+    if kind == "place":
         return replace(scene, place=other(("left", "middle", "right"), scene.place, rng))
-    if kind == 1:
-        return replace(scene, groups=(replace(only, thing=other(world.things, only.thing, rng)),))
-    return replace(scene, groups=(replace(only, colour=other(world.colours, only.colour, rng)),))
+    if kind == "swap":
+        first, second = scene.groups
+        what = ("thing", "colour")[rng.integers(2)]
+        swapped = {what: getattr(second, what)}, {what: getattr(first, what)}
+        return replace(scene, groups=(replace(first, **swapped[0]), replace(second, **swapped[1])))
+    groups = list(scene.groups)
+    i = rng.integers(len(groups))
+    wrong = other(names[kind], getattr(groups[i], kind), rng)
+    groups[i] = replace(groups[i], **{kind: wrong})
+    return replace(scene, groups=tuple(groups))
 
 
 def other(choices, taken, rng: np.random.Generator):

@@ -3,17 +3,19 @@
 Shapes tell widths, levels and depths. They do not tell how many heads share a width, how many
 channels a norm takes together, or which noise schedule the model was trained with; there Stable
 Diffusion's own numbers hold. Models with other numbers, such as the bundled one, need a note:
-`save` leaves it in the head of the file, where other programs pass it over.
+`save` leaves it in the head of the file, where other programs pass it over. What an SD 2.x file
+predicts, v or the noise, is known where the file has its name in `sources.py`.
 """
 
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from . import settings, weight_files
+from . import settings, sources, weight_files
 from .clip import TextConfig
 from .original_names import CLIP, OPEN_CLIP, UNET, VAE
 from .schedule import Schedule
@@ -44,7 +46,9 @@ def read(file: Path, tensors: Mapping[str, Tensor]) -> dict:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         lacks = "a layer of the network is missing" if note is None else "the note in it is damaged"
         raise ValueError(f"{file}: {lacks} ({error}). Fetch or save it again.") from None
-    if found["schedule"].prediction_type == "v_prediction":
+    if known := sources.named(file.name):
+        found["schedule"] = replace(found["schedule"], prediction_type=known.predicts)
+    elif found["schedule"].prediction_type == "v_prediction":
         warnings.warn(V_TAKEN, stacklevel=4)
     return found
 

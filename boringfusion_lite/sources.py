@@ -17,6 +17,7 @@ class Source:
     sha256: str
     licence: str
     repositories: tuple[str, ...]  # tried in this order
+    predicts: str = "epsilon"  # what the UNet names, as `Schedule.prediction_type`
 
     def page(self, repository: str) -> str:
         """The file's web page, with its download button and the licence."""
@@ -85,5 +86,11 @@ SOURCES = {
             "Comfy-Org/stable_diffusion_2.1_repackaged",
             "webui/stable-diffusion-2-1",
         ),
+        predicts="v_prediction",
     ),
 }
+
+
+def named(file: str) -> Source | None:
+    """The source of a file of this name, if it is one of the table's."""
+    return next((source for source in SOURCES.values() if source.file == file), None)

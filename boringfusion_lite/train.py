@@ -100,7 +100,7 @@ def vae_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 
 def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     begun = args.start_from and load_clip(args.start_from)
-    clip, tokenizer = begun or CLIP(recipes.TINY_CLIP), Tokenizer.load()
+    clip, tokenizer = begun or weights.start_quiet(CLIP(recipes.TINY_CLIP)), Tokenizer.load()
     weights.forget_unsaid(clip.text_encoder, tokenizer, vocabulary(pictures.world))
     loss = recipes.CLIPLoss(clip.to(args.device), pictures, tokenizer, args.device)
     return Run("clip", clip, loss, args.runs, args.minutes or 12, learning_rate=1e-3)

@@ -30,6 +30,16 @@ The bundled model had these minutes on two cores of an AMD EPYC; its scores stan
 Fewer samples make worse pictures: a quarter of the unet's brought colours, but hardly a thing.
 A slower machine wants more time: --minutes sets the sum of all four.
 """
+AFTERWARDS = """\
+What stands beside the model still tells of the weights before it. If they were data/tiny-sd:
+  python -m boringfusion_lite.evaluate      data/tiny-sd/scores.json
+  python data/tell_scores.py                the tables of README.md and of the model card
+  python data/make_contact_sheet.py         data/contact_sheet.jpg
+  python data/measure_emphasis.py           data/emphasis.json, for notebook 02
+  python data/measure_sweeps.py             data/sweeps.json, for notebook 12
+  python data/teach_heart.py                data/heart, for notebook 08
+  make notebooks
+"""
 
 
 def rehearse(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
@@ -100,6 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
             watch(start(what, pictures, args))
         if team.is_main_process:
             publish(pictures, args)
+            print(AFTERWARDS)
     team.end_training()
 
 

@@ -5,7 +5,8 @@
 Three kinds of words (a colour, the surroundings, a thing), three methods (`prompts.EMPHASIS`) and
 weights from -1 to 5. Every point is 16 pictures, four prompts with four seeds each, and the judge's
 answer to two questions: does the picture show what the word names, and is the rest of the prompt
-still right? Notebook 02 draws the file and recomputes one of its points.
+still right? And four paths for whole prompts: all rows scaled, their mean scaled, from one prompt
+to another, and through the empty prompt to the other side. Notebook 02 draws the file.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 import boringfusion_lite as bf
 from boringfusion_lite.judge import Judge, Reading, load_judge, rounded
-from boringfusion_lite.prompts import EMPHASIS, emphasise
+from boringfusion_lite.prompts import EMPHASIS, emphasise, mix, scale, scale_mean
 from boringfusion_lite.scoring import wilson
 
 WEIGHTS = -1, 0, 0.5, 1, 1.5, 2, 3, 5
@@ -43,6 +44,17 @@ CASES = {  # prompt with a gap for the weight, what the word names, something el
     ],
 }
 FEWER = {"thing": (0, 1, 2, 3)}  # cases with fewer weights
+OTHERS = "blue", "red", "white", "orange"  # what the colours of CASES["colour"] change to
+FACTORS, SHARES = (-1, 0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3), (-1, -0.5, 0, 0.25, 0.5, 0.75, 1)
+PATHS = {  # name: where it is looked at, and its context out of the prompt's, another's, the empty
+    "all rows scaled": (FACTORS, lambda one, other, empty, x: scale(one, x)),
+    "their mean scaled": (FACTORS, lambda one, other, empty, x: scale_mean(one, x)),
+    "mixed with another": (
+        tuple(i / 10 for i in range(11)),
+        lambda one, other, _, x: mix(one, other, x),
+    ),
+    "between empty and prompt": (SHARES, lambda one, other, empty, x: mix(empty, one, x)),
+}
 
 
 def shows(reading: Reading, name: str) -> bool:
@@ -57,13 +69,40 @@ def point(sd, judge: Judge, case: str, method: str, weight: float, options: dict
     seeds, entries = options["seeds"], CASES[case]
     chosen = [entries[seed % len(entries)] for seed in range(seeds)]
     context = emphasise(sd, [prompt.format(weight) for prompt, _, _ in chosen], method)
-    run = {"steps": options["steps"], "guidance_scale": options["guidance"]}
-    *_, last = sd.sample(context, seed=list(range(seeds)), **run)
-    readings = judge.read(rounded(sd.vae.decode(last.x)))
     found = {"case": case, "method": method, "weight": weight, "n": seeds}
-    for part, column in (("word", 1), ("rest", 2)):
-        right = sum(shows(*pair) for pair in zip(readings, (entry[column] for entry in chosen)))
-        found |= {part: right, f"{part}_interval": [round(x, 3) for x in wilson(right, seeds)]}
+    wanted = {part: [entry[i] for entry in chosen] for part, i in (("word", 1), ("rest", 2))}
+    return found | counted(looked_at(sd, judge, context, options), wanted)
+
+
+@torch.no_grad()
+def stop(sd, judge: Judge, path: str, x: float, options: dict) -> dict:
+    """One stop of a path: how many pictures show the prompt's colour, the other's, and the rest."""
+    seeds, entries = options["seeds"], CASES["colour"]
+    chosen = [(*entries[i], OTHERS[i]) for i in (seed % len(entries) for seed in range(seeds))]
+    ones = [prompt.format(1) for prompt, *_ in chosen]
+    others = [prompt.format(1).replace(colour, other) for prompt, colour, _, other in chosen]
+    contexts = emphasise(sd, ones), emphasise(sd, others), sd.encode([""] * seeds)
+    readings = looked_at(sd, judge, PATHS[path][1](*contexts, x), options)
+    wanted = {
+        part: [one[i] for one in chosen] for part, i in (("word", 1), ("rest", 2), ("other", 3))
+    }
+    return {"path": path, "at": x, "n": seeds} | counted(readings, wanted)
+
+
+def looked_at(sd, judge: Judge, context: torch.Tensor, options: dict) -> list[Reading]:
+    """What the judge sees in the pictures of a context, seeds counting up."""
+    run = {"steps": options["steps"], "guidance_scale": options["guidance"]}
+    *_, last = sd.sample(context, seed=list(range(len(context))), **run)
+    return judge.read(rounded(sd.vae.decode(last.x)))
+
+
+def counted(readings: list[Reading], wanted: dict[str, list[str]]) -> dict:
+    """For every part: how many pictures show what was wanted of them, with an interval."""
+    found = {}
+    for part, names in wanted.items():
+        right = sum(shows(*pair) for pair in zip(readings, names))
+        interval = [round(x, 3) for x in wilson(right, len(names))]
+        found |= {part: right, f"{part}_interval": interval}
     return found
 
 
@@ -73,9 +112,9 @@ def size_of(sd) -> float:
 
 
 def write(path: Path, content: dict) -> None:
-    """JSON with a line for each setting, case and point."""
+    """JSON with a line for each setting, case, point and stop."""
     parts = [f'"settings": {json.dumps(content["settings"])}']
-    for name, brackets in (("cases", "{}"), ("points", "[]")):
+    for name, brackets in (("cases", "{}"), ("points", "[]"), ("paths", "[]")):
         held = content[name]
         lines = [json.dumps(one) for one in held]
         if brackets == "{}":
@@ -105,6 +144,8 @@ def main() -> None:
         points.append(point(sd, judge, case, method, weight, options))
     for one in [one for one in points if one["weight"] == 1]:
         points += [one | {"method": method} for method in EMPHASIS if method != "plain"]
+    stops = [(path, x) for path, (places, _) in PATHS.items() for x in places]
+    paths = [stop(sd, judge, *one, options) for one in tqdm(stops, "paths")]
     settings = {
         **options,
         "device": str(sd.device),
@@ -112,7 +153,7 @@ def main() -> None:
         "torch": torch.__version__,
     }
     settings["minutes"] = round((time.monotonic() - began) / 60, 1)
-    write(args.output, {"settings": settings, "cases": CASES, "points": points})
+    write(args.output, {"settings": settings, "cases": CASES, "points": points, "paths": paths})
     print(f"{args.output.name}: {len(points)} points in {settings['minutes']} minutes")
 
 

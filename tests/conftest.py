@@ -1,8 +1,10 @@
 """What the tests share: a tiny random model on disk, one thread, and no network."""
 
 import copy
-import socket
+import os
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,22 +20,11 @@ from boringfusion_lite.vae import VAE
 
 torch.set_num_threads(1)
 
-
-@pytest.fixture(scope="session", autouse=True)
-def no_network():
-    """Connections to other machines fail at once; those within this one (browsers) do not."""
-    connect = socket.socket.connect
-
-    def guarded(self, address):
-        local = self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "::1", "localhost")
-        if not local:
-            raise OSError(f"a test wants to connect to {address}: tests need no network")
-        return connect(self, address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", guarded)
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
+# No network, here and in every process that is started from here: kernels, JupyterLab, commands.
+OFFLINE = Path(__file__).parent / "offline"
+runpy.run_path(str(OFFLINE / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")

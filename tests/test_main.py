@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import boringfusion_lite as bf
-from boringfusion_lite.__main__ import main
+from boringfusion_lite.__main__ import SAMPLER_NAMES, main
 
 
 @pytest.fixture
@@ -34,6 +34,10 @@ def test_a_picture_and_one_line(draw, tmp_path, tiny_sd):
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
     with Image.open("picture.png") as picture:
         assert picture.convert("RGB") == tiny_sd("a red house", steps=3, seed=5)
+
+
+def test_help_names_all_samplers():
+    assert SAMPLER_NAMES == list(bf.SAMPLERS)
 
 
 def test_every_option_counts(draw, tiny_sd):
@@ -80,6 +84,7 @@ BAD = [
     (["--width", "0"], "multiples of 8"),
     (["--guidance", "nan"], "guidance_scale = nan"),
     (["--device", "abacus"], "Unknown device 'abacus'"),
+    (["--device", "cuda:99"], 'There is no "cuda:99" here'),
     (["-o", "picture.txt"], "ends in .png, .jpg or .webp"),
     (["-o", "picture"], "ends in .png, .jpg or .webp"),
     (["-o", "no/such/folder.png"], "does not exist; make it first"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tiny import TOKENIZER
-from tiny_training import LOSSES, draw_pictures, exact_records, new_run
+from tiny_training import AGAIN, LOSSES, draw_pictures, exact_records, new_run
 
 from boringfusion_lite.tokenizer import Tokenizer
 
@@ -25,7 +25,7 @@ def ten_losses(name: str, tokenizer: Tokenizer) -> list[float]:
         return [record.loss for record in exact_records(run, patch)]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [*LOSSES, *AGAIN])
 def test_ten_steps_give_the_recorded_losses(tokenizer, name):
     recorded = json.loads(RECORD.read_text())
     hint = f"they have changed; if that is meant: {recorded['command']}"
@@ -33,6 +33,6 @@ def test_ten_steps_give_the_recorded_losses(tokenizer, name):
 
 
 if __name__ == "__main__":
-    losses = {name: ten_losses(name, Tokenizer.load(TOKENIZER)) for name in LOSSES}
+    losses = {name: ten_losses(name, Tokenizer.load(TOKENIZER)) for name in [*LOSSES, *AGAIN]}
     command = {"command": "python tests/test_recorded_losses.py"}
     RECORD.write_text(json.dumps(command | losses, indent=1) + "\n")

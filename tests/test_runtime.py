@@ -1,6 +1,8 @@
 """Devices, seeds, the model's place, and what the environment check says."""
 
 import importlib.metadata
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,3 +133,9 @@ def test_a_poor_environment_is_told_what_to_do(capsys, monkeypatch):
     assert "[FAIL] tokenizers 0.21.4; " in out and 'pip install "tokenizers>=0.22"' in out
     assert "[WARN] jupyterlab_widgets is not installed; " in out
     assert "[FAIL] No model at " in out
+
+
+def test_no_process_that_the_tests_start_reaches_another_machine():
+    call = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    assert "tests need no network" in ended.stderr

@@ -15,6 +15,7 @@ import boringfusion_lite as bf
 from boringfusion_lite import checkpoint
 from boringfusion_lite.clip import TextConfig, TextEncoder
 from boringfusion_lite.original_settings import NOTE
+from boringfusion_lite.sources import SOURCES
 from boringfusion_lite.tokenizer import Tokenizer
 from boringfusion_lite.unet import UNet, UNetConfig
 from boringfusion_lite.vae import VAE, VAEConfig
@@ -192,6 +193,15 @@ def test_second_generation(second, tmp_path):
     plain = without_note(tmp_path / "two.safetensors", tmp_path, lambda tensors: tensors | last)
     with pytest.warns(UserWarning, match="does not say what its UNet predicts"):
         assert_same(bf.load(plain), second)
+
+
+@pytest.mark.parametrize("name", ["sd21", "sd21-base"])
+def test_what_a_published_file_predicts_is_known(second, tmp_path, name, recwarn):
+    second.save(tmp_path / "two.safetensors", dtype=torch.float32)
+    plain = without_note(tmp_path / "two.safetensors", tmp_path, lambda tensors: tensors)
+    sd = bf.load(plain.rename(tmp_path / SOURCES[name].file))
+    assert sd.schedule.prediction_type == {"sd21": "v_prediction", "sd21-base": "epsilon"}[name]
+    assert not recwarn.list
 
 
 def test_second_generation_as_a_folder(second, tmp_path):

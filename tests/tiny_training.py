@@ -12,8 +12,8 @@ import torch
 from tiny import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
 
 import boringfusion_lite as bf
-from boringfusion_lite import dataset, recipes, scenes, train, training, weights
-from boringfusion_lite.clip import CLIP, TextEncoder
+from boringfusion_lite import dataset, recipes, scenes, sharpening, train, training, weights
+from boringfusion_lite.clip import CLIP, ImageEncoder, TextEncoder
 from boringfusion_lite.dataset import Pictures
 from boringfusion_lite.training import Record, Run
 from boringfusion_lite.unet import UNet
@@ -41,7 +41,7 @@ def vae_loss(pictures, tokenizer):
 
 
 def clip_loss(pictures, tokenizer):
-    clip = CLIP(CLIP_CONFIG)
+    clip = weights.start_quiet(CLIP(CLIP_CONFIG))
     return clip, recipes.CLIPLoss(clip, pictures, tokenizer, CPU, batch=8)
 
 
@@ -54,7 +54,18 @@ def unet_loss(pictures, tokenizer, train_text=True):
     )
 
 
+def clip_again_loss(pictures, tokenizer):
+    clip, loss = clip_loss(pictures, tokenizer)
+    clip.text_encoder.requires_grad_(False)
+    return clip, loss
+
+
+def vae_again_loss(pictures, tokenizer):
+    return sharpening.contest(VAE(VAE_CONFIG), ImageEncoder(CLIP_CONFIG.image), pictures, CPU)
+
+
 LOSSES = {"vae": vae_loss, "clip": clip_loss, "unet": unet_loss}
+AGAIN = {"clip-again": clip_again_loss, "vae-again": vae_again_loss}
 
 
 def ticking_clock(seconds: int = 1) -> SimpleNamespace:
@@ -67,7 +78,7 @@ def new_run(name: str, folder: Path, pictures, tokenizer, steps: int = 10, **opt
     """A run of so many steps with batches of 4, with the same initial weights each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model, loss = LOSSES[name](pictures, tokenizer)
+        model, loss = (LOSSES | AGAIN)[name](pictures, tokenizer)
     loss.batch = 4
     return Run(name, model, loss, folder, steps / 60, 1e-3, warm_up=4, **options)
 
