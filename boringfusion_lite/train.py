@@ -115,7 +115,7 @@ def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     clip = finished_clip(args).to(args.device)
     clip.text_encoder.requires_grad_(False)
     loss = recipes.CLIPLoss(clip, pictures, Tokenizer.load(), args.device)
-    run = Run("clip-again", clip, loss, args.runs, args.minutes or 78, learning_rate=1e-3)
+    run = Run("clip-again", clip, loss, args.runs, args.minutes or 125, learning_rate=1e-3)
     text = finished_denoiser(args).text_encoder.to(args.device)
     clip.text_encoder.load_state_dict(text.state_dict())
     run.average.weights |= {f"text_encoder.{n}": w.clone() for n, w in text.state_dict().items()}

@@ -35,12 +35,41 @@ def test_it_is_what_load_opens_without_a_path(tiny, monkeypatch):
     assert (tiny.image_size, tiny.noise().shape) == (128, (1, 4, 16, 16))
 
 
+@pytest.fixture(scope="module")
+def theirs():
+    """The same folder as diffusers opens it."""
+    diffusers = pytest.importorskip("diffusers")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.reference
+@torch.no_grad()
+def test_every_network_answers_as_theirs(tiny, theirs):
+    g, ids = torch.Generator().manual_seed(0), tiny.tokenize([COUCH, "a red house"])
+    x, z = (torch.randn(2, 4, 16, 16, generator=g) for _ in range(2))
+    images, context = drawings(unseen_scenes(scenes.STARTER, "train", 2)), tiny.text_encoder(ids)
+    ours = {
+        "text encoder": context,
+        "UNet": tiny.unet(x, 500, context),
+        "VAE, encoding": tiny.vae.moments(images)[0],
+        "VAE, decoding": tiny.vae.decode(z),
+    }
+    asked = {
+        "text encoder": theirs.text_encoder(ids)[0],
+        "UNet": theirs.unet(x, 500, context).sample,
+        "VAE, encoding": theirs.vae.encode(images).latent_dist.mean,
+        "VAE, decoding": theirs.vae.decode(z / tiny.vae.config.scaling_factor).sample,
+    }
+    far = {name: (ours[name] - asked[name]).abs().max().item() for name in ours}
+    print("\n" + "\n".join(f"{name:16}{difference:.1e}" for name, difference in far.items()))
+    assert max(far.values()) < 1e-4
+
+
 @pytest.mark.reference
 @pytest.mark.parametrize("prompt", [COUCH, "a red house under a yellow sun, at night"])
-def test_diffusers_opens_it_and_draws_the_same_picture(tiny, prompt):
-    diffusers = pytest.importorskip("diffusers")
-    theirs = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER)
-    theirs.set_progress_bar_config(disable=True)
+def test_diffusers_opens_it_and_draws_the_same_picture(tiny, theirs, prompt):
     picture = theirs(prompt, num_inference_steps=10, latents=tiny.noise(1)).images[0]
     ours, theirs = (np.asarray(p, dtype=int) for p in (tiny(prompt, steps=10, seed=1), picture))
     assert ours.shape == theirs.shape == (128, 128, 3) and ours.std() > 5

@@ -54,6 +54,24 @@ def test_arrow_keys_walk_through_the_steps_without_the_model(page, studio, shown
     assert studio.bounding_box()["height"] == height
 
 
+def test_a_click_on_the_track_and_a_drag_move_through_the_steps(page, studio, shown):
+    before, status = shown(studio), studio.get_by_text("Shown after").inner_text()
+    control = studio.locator(".widget-slider", has_text="Look at step")
+    track = control.locator(".noUi-target").bounding_box()
+    left, middle = track["x"], track["y"] + track["height"] / 2
+    page.mouse.click(left + 0.02 * track["width"], middle)
+    studio.get_by_text("Step 1 of 20").wait_for()
+    assert shown(studio) != before
+    page.wait_for_timeout(500)  # the handle glides to where the click was
+    handle = control.locator(".noUi-handle").bounding_box()
+    page.mouse.move(handle["x"] + handle["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(left + track["width"], middle, steps=8)
+    page.mouse.up()
+    studio.get_by_text("Step 20 of 20").wait_for()
+    assert studio.get_by_text("Shown after").inner_text() == status  # the model was not asked
+
+
 def test_an_unknown_word_is_named_in_place(page, studio):
     height = studio.bounding_box()["height"]
     box = studio.locator("input[type=text]").first
