@@ -311,6 +311,7 @@ def test_one_point_of_the_curve(measuring, sd):
 
 def test_the_file_is_written_as_it_is_read(measuring, tmp_path):
     content = {"settings": {"seeds": 1}, "cases": {"a": [["b", "c", "d"]]}, "points": [{"n": 1}]}
+    content["paths"] = [{"path": "e", "n": 1}]
     measuring.write(tmp_path / "x.json", content)
     assert json.loads((tmp_path / "x.json").read_text("utf-8")) == content
 
