@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-# those of `samplers.SAMPLERS`, which imports torch: --help answers at once
-SAMPLER_NAMES = "ddpm ddim plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_2m".split()
-SAMPLER_NAMES += "dpmpp_sde unipc".split()
+SAMPLER_NAMES = (  # those of `samplers.SAMPLERS`, without torch, so that --help answers at once
+    "ddpm ddim plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_2m dpmpp_sde unipc"
+).split()
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

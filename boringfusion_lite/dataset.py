@@ -107,7 +107,7 @@ class Pictures:
         """One caption a picture, in a wording that depends on the picture and the step."""
         return [self.scene(i).reworded(wording(i, step))[0] for i in indices]
 
-    def swapped_captions(self, indices: np.ndarray, step: int) -> list[str]:
+    def near_captions(self, indices: np.ndarray, step: int) -> list[str]:
         """Captions that are nearly right: with one fact changed, or with two exchanged.
 
         They are the hard negatives of the contrastive training: the same bag of words, or all but
@@ -127,25 +127,24 @@ def nearly_right(scene: Scene, world: World, rng: np.random.Generator, seed: int
     """A caption with one fact wrong; drawn again where it leaves out just that fact."""
     true = wrong = scene.reworded(seed)[0]
     while wrong == true:
-        wrong = exchange(scene, world, rng).reworded(seed)[0]
+        wrong = one_fact_wrong(scene, world, rng).reworded(seed)[0]
     return wrong
 
 
-def exchange(scene: Scene, world: World, rng: np.random.Generator) -> Scene:
-    """The scene with one fact wrong: a thing, a colour or the place, or two things' exchanged."""
+def one_fact_wrong(scene: Scene, world: World, rng: np.random.Generator) -> Scene:
+    """The scene with another thing, colour or place, or with those of two things exchanged."""
     kinds = ["thing", "colour"] + ["place"] * bool(scene.place) + ["swap"] * bool(scene.relation)
-    kind, names = kinds[rng.integers(len(kinds))], {"thing": world.things, "colour": world.colours}
+    kind, groups = kinds[rng.integers(len(kinds))], list(scene.groups)
     if kind == "place":
         return replace(scene, place=other(("left", "middle", "right"), scene.place, rng))
     if kind == "swap":
-        first, second = scene.groups
         what = ("thing", "colour")[rng.integers(2)]
-        swapped = {what: getattr(second, what)}, {what: getattr(first, what)}
-        return replace(scene, groups=(replace(first, **swapped[0]), replace(second, **swapped[1])))
-    groups = list(scene.groups)
-    i = rng.integers(len(groups))
-    wrong = other(names[kind], getattr(groups[i], kind), rng)
-    groups[i] = replace(groups[i], **{kind: wrong})
+        pairs = zip(groups, reversed(groups))
+        groups = [replace(one, **{what: getattr(its, what)}) for one, its in pairs]
+    else:
+        choices = {"thing": world.things, "colour": world.colours}[kind]
+        i = rng.integers(len(groups))
+        groups[i] = replace(groups[i], **{kind: other(choices, getattr(groups[i], kind), rng)})
     return replace(scene, groups=tuple(groups))
 
 

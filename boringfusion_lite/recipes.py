@@ -153,7 +153,7 @@ class CLIPLoss:
 
     def __call__(self, step: int, progress: float, share: Share = WHOLE) -> tuple[Tensor, int]:
         indices = shuffled(len(self.pictures), self.batch, step, self.seed)
-        wrong = share(self.pictures.swapped_captions(indices, step))
+        wrong = share(self.pictures.near_captions(indices, step))
         captions = self.pictures.captions(share(indices), step)
         ids = cropped(self.tokenizer(captions + wrong)).to(self.device)
         images = self.pictures.images(share(indices)).to(self.device)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from .pipeline import StableDiffusion
 from .runtime import bundled_folder
 
 FILE = bundled_folder().parent / "sweeps.json"
@@ -49,9 +48,9 @@ def one_of(value, wanted) -> bool:
     return value in wanted if isinstance(wanted, tuple) else value == wanted
 
 
-def fingerprint(sd: StableDiffusion) -> float:
-    """A number that tells one trained model from another: the sum of the UNet's |weights|."""
-    return round(sum(p.double().abs().sum().item() for p in sd.unet.parameters()), 2)
+def fingerprint(network: nn.Module) -> float:
+    """A number that tells one trained network from another: the sum of its |weights|."""
+    return round(sum(p.double().abs().sum().item() for p in network.parameters()), 2)
 
 
 def load_sweeps(file: Path = FILE) -> Sweeps:

@@ -21,6 +21,7 @@ import boringfusion_lite as bf
 from boringfusion_lite.judge import Judge, Reading, load_judge, rounded
 from boringfusion_lite.prompts import EMPHASIS, emphasise, mix, scale, scale_mean
 from boringfusion_lite.scoring import wilson
+from boringfusion_lite.sweeps import fingerprint
 
 WEIGHTS = -1, 0, 0.5, 1, 1.5, 2, 3, 5
 CASES = {  # prompt with a gap for the weight, what the word names, something else it asks for
@@ -106,11 +107,6 @@ def counted(readings: list[Reading], wanted: dict[str, list[str]]) -> dict:
     return found
 
 
-def size_of(sd) -> float:
-    """A number that tells one trained model from another: the sum of the UNet's |weights|."""
-    return round(sum(p.double().abs().sum().item() for p in sd.unet.parameters()), 2)
-
-
 def write(path: Path, content: dict) -> None:
     """JSON with a line for each setting, case, point and stop."""
     parts = [f'"settings": {json.dumps(content["settings"])}']
@@ -149,7 +145,7 @@ def main() -> None:
     settings = {
         **options,
         "device": str(sd.device),
-        "unet": size_of(sd),
+        "unet": fingerprint(sd.unet),
         "torch": torch.__version__,
     }
     settings["minutes"] = round((time.monotonic() - began) / 60, 1)

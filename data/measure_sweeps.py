@@ -222,8 +222,8 @@ def main() -> None:
     sizes = {name: getattr(args, name) for name in ("pictures", "more", "real", "training")}
     sd = bf.load(device=args.device)
     bench = Bench(sd, bf.load_clip().to(sd.device), load_judge().to(sd.device), **sizes)
-    settings = {**sizes, "unet": sweeps.fingerprint(sd), "torch": torch.__version__}
-    settings["clip"] = round(sum(p.abs().sum().item() for p in bench.clip.parameters()), 1)
+    networks = {"unet": sweeps.fingerprint(sd.unet), "clip": sweeps.fingerprint(bench.clip)}
+    settings = {**sizes, **networks, "torch": torch.__version__}
     state = begin(bench, args.output, settings)
     write(args.output, state)
     real = load_file(args.output.with_suffix(".safetensors"))["real/judge"].float()

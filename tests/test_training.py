@@ -352,11 +352,27 @@ def test_nearly_right_captions_are_wrong(pictures):
     everything = np.arange(COUNT)
     for step in range(100):
         true, wrong = (
-            make(everything, step) for make in (pictures.captions, pictures.swapped_captions)
+            make(everything, step) for make in (pictures.captions, pictures.near_captions)
         )
         assert all(a != b for a, b in zip(true, wrong))
-        assert wrong == pictures.swapped_captions(everything, step)
+        assert wrong == pictures.near_captions(everything, step)
     assert pictures.captions(everything, 1) != pictures.captions(everything, 2)
+
+
+def facts(scene):
+    return [fact for g in scene.groups for fact in (g.thing, g.colour)] + [scene.place]
+
+
+def test_one_fact_is_wrong_and_each_of_them_comes_up():
+    rng, seen = np.random.default_rng(0), set()
+    for index in range(300):
+        scene = scenes.random_scene(index, scenes.STARTER)
+        before, after = facts(scene), facts(dataset.one_fact_wrong(scene, scenes.STARTER, rng))
+        changed = [i for i, (was, now) in enumerate(zip(before, after, strict=True)) if was != now]
+        assert len(changed) == 1 or sorted(map(str, before)) == sorted(map(str, after))  # a swap
+        seen |= {(len(before), *changed)}
+    assert {(3, 0), (3, 1), (3, 2)} <= seen  # one group of things: thing, colour, place
+    assert {(5, 0), (5, 1), (5, 2), (5, 3), (5, 0, 2), (5, 1, 3)} <= seen  # two, and their swaps
 
 
 def test_an_epoch_shows_every_picture_once():

@@ -74,7 +74,7 @@ class Trial:
         indices = shuffled(len(pictures), BATCH, step, self.seed)
         captions = pictures.captions(indices, step)
         if self.swapped:
-            captions += pictures.swapped_captions(indices, step)
+            captions += pictures.near_captions(indices, step)
         with recipes.mixed_precision(torch.device("cpu")):
             texts = clip.embed_text(recipes.cropped(tokenizer(captions))).float()
             images = clip.embed_image(pictures.images(indices)).float()
