@@ -21,7 +21,7 @@ def compiled(sd: StableDiffusion, **options) -> StableDiffusion:
     unet, vae = with_weights(sd.unet, {}), with_weights(sd.vae, {})
     unet.compile(**options)
     vae.decoder.compile(**options)
-    fast = replace(sd, unet=unet, vae=vae)
+    fast = replace(sd, unet=unet, vae=vae, remember=False)  # compiled code asks every layer
     try:
         list(fast.sample("", steps=1))
         fast.decode(fast.noise())

@@ -18,6 +18,7 @@ from torch import Tensor
 from .clip import TextEncoder
 from .guidance import guided
 from .image_to_image import Picture, own_size, plan, to_images
+from .remembering import remembering
 from .runtime import generator
 from .samplers import Frame, sample
 from .schedule import Schedule
@@ -37,6 +38,7 @@ class StableDiffusion:
     unet: UNet
     vae: VAE
     schedule: Schedule
+    remember: bool = True  # compute once a picture what all its steps share, see remembering.py
 
     @property
     def device(self) -> torch.device:
@@ -181,20 +183,22 @@ class StableDiffusion:
                 f"noise {list(noise.shape)} for {count} prompts: give latents "
                 f"[{count}, {self.unet.config.latent_channels}, h, w], as `sd.noise` draws them."
             )
-        x, way = noise.to(self.device, self.dtype), {"spacing": spacing}
+        x, timesteps = noise.to(self.device, self.dtype), self.schedule.timesteps(steps, spacing)
+        way = {"timesteps": timesteps}
         if any(given is not None for given in (init_image, strength, mask)):
-            timesteps, factor = self.schedule.timesteps(steps, spacing), self.vae.config.factor
+            factor = self.vae.config.factor
             planned = plan(x, self.schedule, timesteps, init_image, strength, mask, factor)
             x, way = planned.begin(self.encode_image(planned.images))
         negative = self.encode(negative_prompt) if guidance_scale != 1 else None
         relatives = guidance_scale, guidance_rescale, guidance_interval
-        answer = guided(self.unet, self.encode(prompt), negative, *relatives)
+        unet = remembering(self.unet, way["timesteps"]) if self.remember else self.unet
+        answer = guided(unet, self.encode(prompt), negative, *relatives)
 
         def predict_eps(x: Tensor, t: Tensor) -> Tensor:
             return self.schedule.to_eps(answer(x, t), x, t)
 
         frames = sample(predict_eps, x, self.schedule, sampler, steps, eta, generators, **way)
-        if "timesteps" in way and not len(way["timesteps"]):
+        if not len(way["timesteps"]):
             return iter([Frame(0, 0, x, x, torch.zeros_like(x))])
         return frames
 
