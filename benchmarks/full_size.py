@@ -4,14 +4,16 @@
     python benchmarks/full_size.py --tiny        # tries itself on a small model, writes nothing
 
 The weights are random, 1.07 billion of them, since nothing is downloaded. They are written in each
-format to a temporary folder (9 GB at most at a time), and opened by this package and by diffusers,
-each in a new process, as float32 on the CPU. Both then answer the same inputs: a text, noisy
-latents, a picture, latents to decode, and a prompt to draw in 20 steps.
+format to a temporary folder (9 GB at most at a time), and opened by this package and by diffusers
+in turns, each in a new process, as float32 on the CPU. The first time both also answer the same
+inputs: a text, noisy latents, a picture, latents to decode, and a prompt to draw in 20 steps. The
+bundled Tiny SD is opened in the same way.
 
 Seconds are from the call to the moment when every weight was read once, of a file that the system
-still has at hand. Memory is what the process takes more than before the call, as a share of the
-file: at its peak, and "own", what it does not share with the file (pages that are only mapped the
-system takes back when others need them). Linux only, since it reads /proc.
+still has at hand: the median of all rounds. Memory is what the process takes more than before the
+call, as a share of the file: at its peak, and "own", what it does not share with the file (pages
+that are only mapped the system takes back when others need them); of all rounds the largest. Linux
+only, since it reads /proc.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,7 @@ from pathlib import Path
 import torch
 
 PROMPT = "photo of a couch, photorealistic"
+BUNDLED = Path(__file__).resolve().parents[1] / "data" / "tiny-sd"
 PARTS = ("text_encoder", "unet", "vae")
 WEIGHTS = (".safetensors", ".ckpt", ".bin")
 CROSS = re.compile(r"(cross_attention|attn2)\.(to_)?k\.weight")  # reads the text vectors
@@ -183,7 +187,7 @@ def answers(model, given: dict[str, torch.Tensor], steps: int) -> dict[str, torc
     return found
 
 
-def child(which: str, path: Path, output: Path, dtype: torch.dtype, steps: int) -> None:
+def child(which: str, path: Path, output: Path, dtype: torch.dtype, steps: int | None) -> None:
     """Open the file in a new process, answer the inputs, and print what it took as JSON."""
     from boringfusion_lite.tokenizer import Tokenizer
 
@@ -202,37 +206,54 @@ def child(which: str, path: Path, output: Path, dtype: torch.dtype, steps: int) 
         "peak": max(memory("VmHWM"), memory("VmRSS")) - whole,
     }
     width = next(w for n, w in model.unet.named_parameters() if CROSS.search(n)).shape[1]
-    torch.save(answers(model, inputs(ids, width), steps), output)
+    if steps is not None:
+        torch.save(answers(model, inputs(ids, width), steps), output)
     print(json.dumps(taken))
 
 
 # ---- all of them ---------------------------------------------------------------------------------
 
 
-def measure(name: str, folder: Path, sd, steps: int) -> dict:
-    """Write one format, open it with both, compare their answers, and take the file away."""
-    write, dtype = FORMATS[name]
-    path = write(sd, folder, dtype)
-    row, found = {"file": size(path)}, []
-    for which in ("ours", "diffusers"):
-        output = folder / f"{which}.pt"
-        command = [sys.executable, __file__, "--child", which, str(path), str(output)]
-        run = subprocess.run(
-            [*command, "--steps", str(steps)],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        )
-        if run.returncode:
-            raise SystemExit(f"{which} failed on {name}:\n{run.stderr}")
-        row[which] = json.loads(run.stdout.splitlines()[-1])
-        found.append(torch.load(output, weights_only=True))
-    ours, theirs = found
+def opened(which: str, path: Path, folder: Path, steps: int | None) -> tuple[dict, dict]:
+    """In a new process: what opening took, and the answers (none where `steps` is None)."""
+    output = folder / f"{which}.pt"
+    command = [sys.executable, __file__, "--child", which, str(path), str(output)]
+    command += ["--only-open"] if steps is None else ["--steps", str(steps)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if run.returncode:
+        raise SystemExit(f"{which} failed on {path.name}:\n{run.stderr}")
+    found = {} if steps is None else torch.load(output, weights_only=True)
+    return json.loads(run.stdout.splitlines()[-1]), found
+
+
+def measure(path: Path, folder: Path, steps: int, rounds: int) -> dict:
+    """Open a model with both, in turns, and compare their answers."""
+    taken, found = {"ours": [], "diffusers": []}, {}
+    for number in range(rounds):
+        for which, times in taken.items():
+            one, answer = opened(which, path, folder, None if number else steps)
+            times.append(one)
+            found.setdefault(which, answer)
+    row = {"file": size(path)}
+    for which, times in taken.items():
+        seconds = [round(one["seconds"], 3) for one in times]
+        row[which] = {"seconds": statistics.median(seconds), "of each round": seconds}
+        row[which] |= {key: max(one[key] for one in times) for key in ("own", "peak")}
+    ours, theirs = found["ours"], found["diffusers"]
     row["differences"] = {what: (ours[what] - theirs[what]).abs().max().item() for what in theirs}
     row["spread"] = {what: theirs[what].std().item() for what in theirs}
-    for written in [path] if path.is_file() else path.glob("*/*"):
-        if written.suffix in WEIGHTS:
-            written.unlink()
+    return row
+
+
+def written(name: str, folder: Path, sd, steps: int, rounds: int) -> dict:
+    """Write one format, measure it, and take the file away."""
+    write, dtype = FORMATS[name]
+    path = write(sd, folder, dtype)
+    row = measure(path, folder, steps, rounds)
+    for weights in [path] if path.is_file() else path.glob("*/*"):
+        if weights.suffix in WEIGHTS:
+            weights.unlink()
     return row
 
 
@@ -258,23 +279,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="of a drawing at 256 pixels; 0: none")
     parser.add_argument("--tiny", action="store_true", help="a small model, to try this script")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--rounds", type=int, default=3, help="how often each opens each (3)")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--only-open", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        which, path, output = args.child
-        return child(which, Path(path), Path(output), torch.float32, args.steps)
+        (which, path, output), steps = args.child, None if args.only_open else args.steps
+        return child(which, Path(path), Path(output), torch.float32, steps)
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
         folder, sd = Path(temporary), random_model(args.tiny)
         sd.save(folder / "settings")
         for weights in (folder / "settings").glob("*/*.safetensors"):
             weights.unlink()  # diffusers wants the settings of a single file from elsewhere
-        rows = {name: measure(name, folder, sd, args.steps) for name in args.formats}
-    print(table(rows))
+        how = args.steps, args.rounds
+        rows = {name: written(name, folder, sd, *how) for name in args.formats}
+        bundled = measure(BUNDLED, folder, *how)
+    print(table(rows | {"the bundled Tiny SD, float16": bundled}))
     if not args.tiny:
         machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
         found = {"command": "python benchmarks/full_size.py", "steps": args.steps}
         found |= {"machine": machine, "versions": {name: version(name) for name in VERSIONS}}
-        args.output.write_text(json.dumps(found | {"formats": rows}, indent=1) + "\n")
+        found |= {"formats": rows, "bundled": bundled}
+        args.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

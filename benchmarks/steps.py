@@ -3,6 +3,8 @@
     python benchmarks/steps.py                   # prints a table, writes benchmarks/steps.json
     python benchmarks/steps.py --size tiny       # only the bundled model's networks
 
+Rows that are not measured this time stay as they are.
+
 Weights are random: they cost the same time as trained ones. A step is what guidance asks for, a
 batch of two. "ours, compiled" is torch.compile as in `sd.compile()`: on a GPU, or with --compiled.
 Medians with the smallest and largest value; the ratio is diffusers' median over ours.
@@ -33,10 +35,9 @@ SIZES = {
 
 def twins(ours: torch.nn.Module, theirs_class, config: dict, their_name: Callable, place: dict):
     """Our network and diffusers' on one set of random weights, which they share in memory."""
-    theirs = theirs_class.from_config(config)
-    tensors = renamed(ours, their_name, torch.float32)
-    theirs.load_state_dict(tensors, assign=True)
-    return ours.to(**place).eval(), theirs.to(**place).eval()
+    ours, theirs = ours.to(**place).eval(), theirs_class.from_config(config)
+    theirs.load_state_dict(renamed(ours, their_name, place["dtype"]), assign=True)
+    return ours, theirs.to(**place).eval()
 
 
 def networks(
@@ -86,12 +87,13 @@ def seconds(work: Callable, device: torch.device) -> float:
 
 def measure(stage: dict[str, Callable], device: torch.device, rounds: int) -> dict:
     """Package -> seconds of each round, in turns, after one round that does not count; and the
-    largest difference between the two answers."""
+    largest difference between the two answers. Who begins changes from round to round."""
     answers = {name: work().float() for name, work in stage.items()}
-    results = {name: [] for name in stage}
+    results, order = {name: [] for name in stage}, list(stage)
     for _ in range(rounds):
-        for name, work in stage.items():
-            results[name].append(seconds(work, device))
+        order.reverse()
+        for name in order:
+            results[name].append(round(seconds(stage[name], device), 5))
     difference = (answers["ours"] - answers["diffusers"]).abs().max().item()
     return {"seconds": results, "difference": difference}
 
@@ -120,6 +122,8 @@ def main() -> None:
     dtypes = args.dtype or ["float32", "bfloat16"] + ["float16"] * gpu
     machine = torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine()
     found = {"machine": machine, "cores": os.cpu_count(), "torch": torch.__version__, "rows": {}}
+    if args.output.exists():
+        found["rows"] = json.loads(args.output.read_text())["rows"]
     heads = f"{'ours':>32}{'diffusers':>32}{'ratio':>8}{'difference':>12}"
     print(f"{'seconds: median (min - max)':44}{heads}")
     torch.set_grad_enabled(False)
@@ -128,10 +132,10 @@ def main() -> None:
         for dtype in dtypes:
             compiled = gpu or args.compiled
             for stage, works in networks(size, device, getattr(torch, dtype), compiled).items():
-                label = f"{size}, {stage}, {dtype}"
+                label = f"{size}, {stage}, {dtype}{', GPU' * gpu}"
                 found["rows"][label] = measure(works, device, rounds)
                 print(row(label, found["rows"][label]), flush=True)
-    args.output.write_text(json.dumps(found, indent=1) + "\n")
+                args.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

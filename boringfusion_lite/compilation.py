@@ -2,7 +2,7 @@
 
 torch.compile reads what a network does, fuses the small operations between the large ones, and
 writes code for this machine. That pays only for whoever draws many pictures of one size: on two CPU
-cores it took 70 s for Tiny SD, and a picture then 0.83 s instead of 0.93, with ranges that overlap.
+cores it takes a minute for Tiny SD, and wins little (`benchmarks/README.md`).
 """
 
 from dataclasses import replace

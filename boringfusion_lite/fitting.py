@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+LISTED = 10  # names of each kind in the error
 Place = Mapping[str, torch.device | torch.dtype | None]  # arguments of Tensor.to
 
 
@@ -49,7 +50,7 @@ def check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], what: P
     }
     if any(problems.values()):
         lines = [
-            f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            f"  {len(names)} {kind}: {', '.join(names[:LISTED])}{', ...' * (len(names) > LISTED)}"
             for kind, names in problems.items()
             if names
         ]

@@ -107,6 +107,31 @@ def test_all_five_commands_by_two_processes(mended):
     assert not (mended / "rehearsal").exists()
 
 
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2"],
+    "accelerate launch": ["accelerate.commands.launch", "--cpu", "--num_processes", "1"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_the_commands_follow_a_launcher(launcher, tmp_path):
+    """As the docstring of processes.py and page 11 say, with nothing set up by hand."""
+    options = ["vae", "--pictures", "16", "--batch", "2", "--minutes", "0.1", "--device", "cpu"]
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "boringfusion_lite.train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    run = subprocess.run(
+        [*command, *options, "--runs", str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    state = torch.load(tmp_path / "vae.pt", weights_only=True)
+    assert state["step"] > 1 and state["seconds"] >= 6
+    assert run.stderr.count("vae: 100%") >= 1
+
+
 # ---- one process ---------------------------------------------------------------------------------
 
 

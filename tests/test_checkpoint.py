@@ -235,8 +235,8 @@ def test_settings_make_no_sense(folder, name, changes):
             ["1 of another shape: conv_in.bias [7] instead of [32]"],
         ),
         (
-            lambda t: [t.pop(n) for n in list(t)[:5]],
-            ["5 missing: conv_in.weight [32, 4, 3, 3], ", ", ..."],
+            lambda t: [t.pop(n) for n in list(t)[:12]],
+            ["12 missing: conv_in.weight [32, 4, 3, 3], conv_in.bias [32], ", ", ..."],
         ),
     ],
 )

@@ -1,10 +1,7 @@
 """Whole models in one file, in the original layout: read, written, and opened by diffusers."""
 
 import copy
-import os
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -408,53 +405,3 @@ def test_older_names_and_shapes_of_layers(model, folder, change):
         for path, tensors in before.items()
     )
     assert_same(bf.load(folder), model)
-
-
-# ---- memory --------------------------------------------------------------------------------------
-
-MEASURE = """
-import sys, torch
-import boringfusion_lite as bf
-from boringfusion_lite.tokenizer import Tokenizer
-
-def memory(*names):
-    lines = dict(line.split(":") for line in open("/proc/self/status"))
-    return sum(1024 * int(lines[name].split()[0]) for name in names)
-
-def use(sd):
-    return sum(p.float().sum() for n in (sd.text_encoder, sd.unet, sd.vae) for p in n.parameters())
-
-Tokenizer.load(), bf.load(), torch.ones(9, 9) @ torch.ones(9, 9)
-for path, dtype in zip(sys.argv[1:], (torch.float32, torch.float32, torch.bfloat16)):
-    open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
-    own, all_of_it = memory("RssAnon"), memory("VmRSS")
-    sd = bf.load(path, dtype=dtype)
-    peak = memory("VmHWM") - all_of_it
-    loaded = memory("RssAnon") - own
-    use(sd)
-    print(max(peak, memory("VmRSS") - all_of_it), loaded)
-    del sd
-"""
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="read from Linux's /proc")
-def test_memory(tmp_path):
-    """A file in the dtype asked for is mapped, not copied; another dtype is one copy, no more."""
-    whole, pickle = tmp_path / "model.safetensors", tmp_path / "model.ckpt"
-    a_model(replace(TEXT, width=512, heads=8), replace(UNET, context_width=512)).save(
-        whole, dtype=torch.float32
-    )
-    torch.save(load_file(whole), pickle)
-    size = whole.stat().st_size
-    assert size > 1e8
-    command = [sys.executable, "-c", MEASURE, whole, pickle, whole]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    (peak, own), (ckpt_peak, ckpt_own), (half_peak, half_own) = (
-        map(int, line.split()) for line in lines
-    )
-    print(
-        f"\nfile {size:,}; peaks {peak:,}, {ckpt_peak:,}, {half_peak:,}; own {own:,}, {half_own:,}"
-    )
-    assert max(peak, ckpt_peak) < 1.15 * size
-    assert max(own, ckpt_own) < 0.15 * size
-    assert half_own < 0.65 * size and half_peak < 1.65 * size
