@@ -99,6 +99,15 @@ def test_every_image_has_alt_text(notebook):
             assert re.search(r'alt="[^"]{10,}"', tag), tag[:200]
 
 
+def test_what_is_to_be_shown_is_shown(notebook):
+    """Jupyter shows the value of a cell's last line alone."""
+    for cell in code(notebook):
+        if re.search(r"^plots\.show\(", "".join(cell["source"]), re.MULTILINE):
+            assert any("text/html" in output.get("data", {}) for output in cell["outputs"]), cell[
+                "id"
+            ]
+
+
 def test_code_and_words_take_turns(notebook):
     kinds = "".join(cell["cell_type"][0] for cell in notebook["cells"])
     assert kinds.startswith("mcmc") and "cc" not in kinds and "mmm" not in kinds
