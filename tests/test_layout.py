@@ -24,7 +24,7 @@ ROWS = [
     ["prompts"],
     ["betas", "schedule", "ideal", "objectives"],
     ["unet"],
-    ["guidance"],
+    ["guidance", "remembering"],
     ["moment", "onestep", "multistep", "samplers"],
     ["vae", "preview"],
     ["image_to_image", "pipeline", "interpolation", "tiling", "merging"],
