@@ -38,6 +38,7 @@ CALLS_10 = {"ddim": 10, "euler_a": 10, "heun": 5, "dpmpp_2m": 10, "unipc": 10}  
 GENTLE = 3  # guidance at which ten calls are enough to compare samplers
 SPLITS = "train", "held-out"
 PROMPTS, SEEDS = 6, 4  # at most so many prompts, with so many seeds each, for the spread
+BATCH = 500  # drawings held in memory at a time
 BASE = {"steps": 20, "guidance": 7.5, "sampler": "ddim"}
 
 
@@ -100,14 +101,26 @@ class Bench:
         return {
             "judge": judge_features(self.judge, images).half(),
             "clip": clip_features(self.clip, images).half(),
-            "thumbnails": ((thumbnails(images) + 1) * 127.5).round().byte(),
+            "thumbnails": in_bytes(thumbnails(images)),
         }
+
+    def searched(self) -> Tensor:
+        """Thumbnails of the training drawings, a few hundred drawn at a time: [N, 192] in bytes."""
+        each = [random_scene(i, self.judge.world) for i in range(self.training)]
+        parts = [each[start : start + BATCH] for start in range(0, len(each), BATCH)]
+        size, shown = self.sd.image_size, tqdm(parts, "training drawings", leave=False)
+        return torch.cat([in_bytes(thumbnails(drawings(part, size))) for part in shown])
+
+
+def in_bytes(values: Tensor) -> Tensor:
+    """Numbers in [-1, 1] as 0 .. 255."""
+    return ((values + 1) * 127.5).round().byte()
 
 
 def stored_features(bench: Bench) -> dict[str, Tensor]:
-    """Points of unseen drawings, of those through the VAE, of our pictures, of training drawings:
-    {"real/judge": [N, D], ...}."""
-    size, world, found = bench.sd.image_size, bench.judge.world, {}
+    """Points of unseen drawings, of those through the VAE, of our pictures; of training drawings
+    the thumbnails: {"real/judge": [N, D], ...}."""
+    size, found = bench.sd.image_size, {}
     ours = bench.other_scenes(0, bench.more)
     real = drawings(bench.other_scenes(bench.more, bench.real), size)
     sources = {
@@ -116,15 +129,10 @@ def stored_features(bench: Bench) -> dict[str, Tensor]:
         "ours": partial(
             generate, bench.sd, [scene.caption for scene in ours], seed=10_000, **options(BASE)
         ),
-        "training": partial(
-            drawings, [random_scene(i, world) for i in range(bench.training)], size
-        ),
     }
     for source, make in sources.items():
-        points = bench.as_points(make())
-        kept = {"thumbnails": points["thumbnails"]} if source == "training" else points
-        found |= {f"{source}/{kind}": held for kind, held in kept.items()}
-    return found
+        found |= {f"{source}/{kind}": held for kind, held in bench.as_points(make()).items()}
+    return found | {"training/thumbnails": bench.searched()}
 
 
 def added_up(said: list[dict]) -> dict[str, list[int]]:
@@ -216,7 +224,7 @@ def main() -> None:
     add("--pictures", type=int, default=40, help="of each split at a setting (%(default)s)")
     add("--more", type=int, default=160, help="at the usual setting, as points (%(default)s)")
     add("--real", type=int, default=480, help="drawings to compare with (%(default)s)")
-    add("--training", type=int, default=1500, help="drawings to search (%(default)s)")
+    add("--training", type=int, default=16_000, help="drawings to search (%(default)s)")
     add("--device", help="cpu, cuda or mps (the best there is)")
     args = parser.parse_args()
     sizes = {name: getattr(args, name) for name in ("pictures", "more", "real", "training")}
