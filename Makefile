@@ -42,9 +42,10 @@ notebooks: $(VENV)/.dev  ## run every notebook in order and store what it shows
 train: $(VENV)/.lab  ## train data/tiny-sd anew: says first how long, goes on where it stopped
 	$(PY) -m boringfusion_lite.train_all $(TRAIN_ARGS)
 
-bench: $(VENV)/.dev  ## measure speed and memory against diffusers; takes an hour, 9 GB of disk
+bench: $(VENV)/.dev  ## measure speed and memory against diffusers; takes 40 minutes, 9 GB of disk
 	$(PY) benchmarks/speed.py
-	$(PY) benchmarks/steps.py --compiled
+	$(PY) benchmarks/steps.py --size tiny --compiled
+	$(PY) benchmarks/steps.py --size "SD 1.5"
 	$(PY) benchmarks/sliders.py
 	$(PY) benchmarks/full_size.py
 	$(PY) benchmarks/report.py

@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", help="float32 and bfloat16; float16 too on a GPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compiled", action="store_true", help="on a CPU too")
-    parser.add_argument("--rounds", type=int, help="20 for tiny, 3 for SD 1.5 on a CPU")
+    parser.add_argument("--rounds", type=int, help="20 for tiny, 4 for SD 1.5 on a CPU")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -128,7 +128,7 @@ def main() -> None:
     print(f"{'seconds: median (min - max)':44}{heads}")
     torch.set_grad_enabled(False)
     for size in [args.size] if args.size else SIZES:
-        rounds = args.rounds or (3 if size != "tiny" and not gpu else 20)
+        rounds = args.rounds or (4 if size != "tiny" and not gpu else 20)
         for dtype in dtypes:
             compiled = gpu or args.compiled
             for stage, works in networks(size, device, getattr(torch, dtype), compiled).items():

@@ -1,6 +1,7 @@
 """What `StableDiffusion` promises, on the tiny random model of conftest.py."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,9 +128,10 @@ def test_the_global_random_state_is_left_alone(tiny_folder):
 def test_guidance_1_is_the_conditional_prediction(sd):
     context = sd.encode(COUCH)
     expected = list(bf.sample(lambda x, t: sd.unet(x, t, context), sd.noise(2), sd.schedule))
-    frames = sd.sample(COUCH, guidance_scale=1, seed=2, negative_prompt="a red house")
+    plain = replace(sd, remember=False)  # what it remembers differs by rounding
+    frames = plain.sample(COUCH, guidance_scale=1, seed=2, negative_prompt="a red house")
     for ours, theirs in zip(frames, expected, strict=True):
-        torch.testing.assert_close(ours.x, theirs.x, rtol=1e-5, atol=1e-5)
+        assert torch.equal(ours.x, theirs.x)
 
 
 def test_prompt_and_negative_prompt_matter(sd):

@@ -1,5 +1,6 @@
 """What the steps of a picture share is computed once, and the picture stays the same."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 
@@ -86,6 +87,15 @@ def test_runs_side_by_side_do_not_disturb_each_other(sd):
         assert not borrowed(sd)  # between two steps the UNet is its own
     for prompt, frame in zip(prompts, frames, strict=True):
         assert torch.equal(frame.x, last(sd, prompt))
+
+
+def test_two_threads_draw_what_each_would_alone(sd):
+    prompts = ["a red house", "a blue cat in the snow"] * 4
+    alone = {prompt: last(sd, prompt) for prompt in prompts}
+    with ThreadPoolExecutor(4) as threads:
+        for prompt, x in zip(prompts, threads.map(lambda prompt: last(sd, prompt), prompts)):
+            torch.testing.assert_close(x, alone[prompt], rtol=1e-9, atol=1e-9)
+    assert not borrowed(sd)
 
 
 def test_the_next_picture_sees_changed_weights(sd):

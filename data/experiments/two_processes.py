@@ -1,6 +1,6 @@
 """One process, two, and two that are killed on the way and go on: is it the same training?
 
-    python data/experiments/two_processes.py     # two minutes on two cores
+    python data/experiments/two_processes.py     # a minute on two cores
 
 Writes two_processes.json. The launcher is torchrun; in float32, so that what differs is the order
 of sums. The killed run loses the steps since its last checkpoint and makes them again.
@@ -58,7 +58,7 @@ def losses(folder: Path, processes: int, dies: bool = False) -> list[list[float]
     """Start a run, or go on with one; [step, loss] of all steps made in the folder so far."""
     folder.mkdir(exist_ok=True)
     command = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]  # any free port
     command += [__file__, "--member", str(folder)] + ["--dies"] * dies
     run = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     if bool(run.returncode) != dies:
