@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .runtime import bundled_folder
 
@@ -46,11 +46,6 @@ def fixed(point: dict, axis: str) -> tuple[list, list]:
 
 def one_of(value, wanted) -> bool:
     return value in wanted if isinstance(wanted, tuple) else value == wanted
-
-
-def fingerprint(network: nn.Module) -> float:
-    """A number that tells one trained network from another: the sum of its |weights|."""
-    return round(sum(p.double().abs().sum().item() for p in network.parameters()), 2)
 
 
 def load_sweeps(file: Path = FILE) -> Sweeps:

@@ -1,21 +1,20 @@
-"""Train a tiny Stable Diffusion on drawn scenes: five commands, in this order.
+"""Train a tiny Stable Diffusion on drawn scenes: four commands, in this order.
 
     python -m boringfusion_lite.train vae
     python -m boringfusion_lite.train clip
-    python -m boringfusion_lite.train unet          # and the text tower with it
-    python -m boringfusion_lite.train clip-again    # the image tower catches up
+    python -m boringfusion_lite.train unet          # and CLIP goes on with it
     python -m boringfusion_lite.train publish
 
 The UNet learns on the VAE's latents and the text tower's vectors; `publish` puts the averaged
-weights together into a model folder. A sixth command, `vae-again`, trains the decoder further for
+weights together into a model folder. A fifth command, `vae-again`, trains the decoder further for
 the same latents (`sharpening.py`). A run stops when its minutes are spent, counting those of
 every earlier call; call it again with more minutes and it goes on from its checkpoint in `runs/`.
-Where those checkpoints are gone, `--start-from data/tiny-sd` begins with the published weights.
-All five in a row: `python -m boringfusion_lite.train_all`. On several GPUs or machines the same
+Without those checkpoints, `--start-from data/tiny-sd` begins with the published weights.
+All in a row: `python -m boringfusion_lite.train_all`. On several GPUs or machines the same
 commands follow `accelerate launch -m` instead of `python -m` (see `processes.py`).
 
-The real Stable Diffusion leaves CLIP's text tower as it was. Ours sees so few captions before the
-UNet starts that it goes on learning with it; `--freeze-text` is the real thing.
+The real Stable Diffusion leaves CLIP as it was. Ours sees so few captions before the UNet starts
+that it goes on learning with it (`joint.py`); `--freeze-text` is the real thing.
 """
 
 import argparse
@@ -28,9 +27,10 @@ from tqdm import tqdm
 
 from . import recipes, scenes, sharpening, weights
 from .captions import vocabulary
-from .checkpoint import load_clip, load_text_encoder, load_unet, load_vae
-from .clip import CLIP, TextEncoder
+from .checkpoint import load_clip, load_unet, load_vae
+from .clip import CLIP
 from .dataset import Pictures
+from .joint import JointLoss
 from .pipeline import StableDiffusion
 from .processes import find_team
 from .runtime import bundled_folder
@@ -54,7 +54,12 @@ def state(name: str, runs: Path) -> dict:
 
 
 def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
-    """The trained VAE, its latents brought to a common scale measured on a thousand pictures."""
+    """The trained VAE, its latents brought to a common scale measured on a thousand pictures.
+
+    Where none was trained here but the UNet begins with a published model's weights: that model's.
+    """
+    if args.start_from and not (args.runs / "vae.pt").exists():
+        return load_vae(args.start_from / "vae").float().to(args.device).eval()
     vae = VAE(recipes.TINY_VAE)
     found = state("vae", args.runs)["average"]
     if (args.runs / "vae-again.pt").exists():
@@ -64,24 +69,24 @@ def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
     return vae.to(args.device).eval()
 
 
-def finished_clip(args: argparse.Namespace, run: str = "clip") -> CLIP:
+def finished_clip(args: argparse.Namespace) -> CLIP:
     clip = CLIP(recipes.TINY_CLIP)
-    clip.load_state_dict(state(run, args.runs)["average"])
+    clip.load_state_dict(state("clip", args.runs)["average"])
     return clip
 
 
 def finished_denoiser(args: argparse.Namespace) -> "Denoiser":
-    denoiser = Denoiser(UNet(recipes.TINY_UNET), TextEncoder(recipes.TINY_TEXT))
+    denoiser = Denoiser(UNet(recipes.TINY_UNET), CLIP(recipes.TINY_CLIP))
     denoiser.load_state_dict(state("unet", args.runs)["average"])
     return denoiser
 
 
 class Denoiser(nn.Module):
-    """UNet and text tower as one thing to train, or with the tower left as CLIP made it."""
+    """UNet and CLIP as one thing to train, or with CLIP left as it was made."""
 
-    def __init__(self, unet: UNet, text_encoder: TextEncoder, train_text: bool = True):
+    def __init__(self, unet: UNet, clip: CLIP, train_text: bool = True):
         super().__init__()
-        self.unet, self.text_encoder = unet, text_encoder.requires_grad_(train_text)
+        self.unet, self.clip = unet, clip.requires_grad_(train_text)
 
 
 def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
@@ -92,7 +97,7 @@ def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 
 
 def vae_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae, tower = VAE(recipes.TINY_VAE), finished_clip(args, "clip-again").image_encoder
+    vae, tower = VAE(recipes.TINY_VAE), finished_denoiser(args).clip.image_encoder
     vae.load_state_dict(state("vae", args.runs)["average"])
     both, loss = sharpening.contest(vae, tower, pictures, args.device)
     return Run("vae-again", both, loss, args.runs, args.minutes or 40, learning_rate=4e-4)
@@ -106,51 +111,29 @@ def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     return Run("clip", clip, loss, args.runs, args.minutes or 12, learning_rate=1e-3)
 
 
-def clip_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    """Fit the image tower to the text tower that the UNet's training has changed.
-
-    The text tower stays as it is, the rest of CLIP follows (Zhai et al. 2022, "LiT"). A run that
-    goes on takes the text tower of today, not that of its checkpoint.
-    """
-    clip = finished_clip(args).to(args.device)
-    clip.text_encoder.requires_grad_(False)
-    loss = recipes.CLIPLoss(clip, pictures, Tokenizer.load(), args.device)
-    run = Run("clip-again", clip, loss, args.runs, args.minutes or 125, learning_rate=1e-3)
-    text = finished_denoiser(args).text_encoder.to(args.device)
-    clip.text_encoder.load_state_dict(text.state_dict())
-    run.average.weights |= {f"text_encoder.{n}": w.clone() for n, w in text.state_dict().items()}
-    return run
-
-
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    cache = args.runs / f"latents-{len(pictures)}-{state('vae', args.runs)['step']}.pt"
+    vae = finished_vae(pictures, args)
+    cache = args.runs / f"latents-{len(pictures)}-{weights.fingerprint(vae.encoder)}.pt"
     with find_team(args.device).local_main_process_first():  # the others read what it has written
-        latents = recipes.encode_all(finished_vae(pictures, args), pictures, args.device, cache)
+        latents = recipes.encode_all(vae, pictures, args.device, cache)
     if args.start_from:
-        unet = load_unet(args.start_from / "unet").float()
-        text_encoder = load_text_encoder(args.start_from / "text_encoder").float()
+        unet, clip = load_unet(args.start_from / "unet").float(), load_clip(args.start_from).float()
     else:
-        unet = weights.start_silent(UNet(recipes.TINY_UNET))
-        text_encoder = finished_clip(args).text_encoder
-    unet, text_encoder = unet.to(args.device), text_encoder.to(args.device)
-    loss = recipes.UNetLoss(
-        unet,
-        text_encoder,
-        latents,
-        pictures,
-        Tokenizer.load(),
-        Schedule.scaled_linear(),
-        args.device,
-        train_text=not args.freeze_text,
-    )
+        unet, clip = weights.start_silent(UNet(recipes.TINY_UNET)), finished_clip(args)
+    denoiser = Denoiser(unet, clip, not args.freeze_text).to(args.device)
+    tokenizer, schedule, text = Tokenizer.load(), Schedule.scaled_linear(), clip.text_encoder
+    parts = (unet, text, latents, pictures, tokenizer, schedule, args.device)
+    loss = recipes.UNetLoss(*parts, train_text=not args.freeze_text)
+    if not args.freeze_text:
+        loss = JointLoss(loss, recipes.CLIPLoss(clip, pictures, tokenizer, args.device))
     return Run(
         "unet",
-        Denoiser(unet, text_encoder, not args.freeze_text),
+        denoiser,
         loss,
         args.runs,
-        args.minutes or 236,
+        args.minutes or 330,
         learning_rate=5e-4,
-        slower=("text_encoder.",),
+        slower=("clip.text_encoder.",),
         warm_up=300,
     )
 
@@ -159,17 +142,16 @@ def publish(pictures: Pictures, args: argparse.Namespace) -> None:
     """Write the averaged weights of the three runs as one model folder, in float16."""
     args.device = torch.device("cpu")
     denoiser, tokenizer = finished_denoiser(args), Tokenizer.load()
-    weights.forget_unsaid(denoiser.text_encoder, tokenizer, vocabulary(pictures.world))
-    clip = finished_clip(args, "clip-again")
-    clip.text_encoder = denoiser.text_encoder
+    text_encoder = denoiser.clip.text_encoder
+    weights.forget_unsaid(text_encoder, tokenizer, vocabulary(pictures.world))
     sd = StableDiffusion(
         tokenizer=tokenizer,
-        text_encoder=denoiser.text_encoder,
+        text_encoder=text_encoder,
         unet=denoiser.unet,
         vae=finished_vae(pictures, args),
         schedule=Schedule.scaled_linear(),
     )
-    save(sd, args.output, tokenizer=bundled_folder() / "tokenizer", clip=clip)
+    save(sd, args.output, tokenizer=bundled_folder() / "tokenizer", clip=denoiser.clip)
     print(f"{args.output}: written")
 
 
@@ -177,7 +159,6 @@ RUNS: dict[str, Callable[[Pictures, argparse.Namespace], Run]] = {
     "vae": vae_run,
     "clip": clip_run,
     "unet": unet_run,
-    "clip-again": clip_again_run,
 }
 LATER: dict[str, Callable[[Pictures, argparse.Namespace], Run]] = {"vae-again": vae_again_run}
 WORLDS = {"starter": scenes.STARTER, "all": scenes.WORLD}
@@ -203,7 +184,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", help="cpu, cuda or mps; else the GPU where there is one")
     add("--batch", type=int, help="samples in a step, all processes together")
     add("--accumulate", type=int, default=1, help="pieces that a process cuts its share into")
-    add("--freeze-text", action="store_true", help="unet: leave the text tower alone")
+    add("--freeze-text", action="store_true", help="unet: leave CLIP alone")
     add("--start-from", type=Path, help="begin with a published model's weights")
     add("--output", type=Path, default=bundled_folder(), help="publish: where to")
 

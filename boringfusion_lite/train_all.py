@@ -1,4 +1,4 @@
-"""Train Tiny SD from nothing: an estimate, then the five commands of `train.py` in their order.
+"""Train Tiny SD from nothing: an estimate, then the four commands of `train.py` in their order.
 
     python -m boringfusion_lite.train_all          # or: make train
 
@@ -23,12 +23,11 @@ BUNDLED_SAW = {  # samples, from the model card in data/tiny-sd
     "vae": 31_320,
     "clip": 91_648,
     "unet": 399_008,
-    "clip-again": 1_919_488,
 }
 WHAT_TO_EXPECT = """\
 The bundled model had these minutes on two cores of an AMD EPYC; its scores stand in its README.md.
 Fewer samples make worse pictures: a quarter of the unet's brought colours, but hardly a thing.
-A slower machine wants more time: --minutes sets the sum of all four.
+A slower machine wants more time: --minutes sets the sum of all three.
 """
 AFTERWARDS = """\
 What stands beside the model still tells of the weights before it. If they were data/tiny-sd:

@@ -1,4 +1,4 @@
-"""What is done to weights before a training begins and after it has ended."""
+"""What is done to weights before a training begins and after it has ended, and how to tell them."""
 
 from dataclasses import replace
 
@@ -76,3 +76,8 @@ def forget_unsaid(encoder: TextEncoder, tokenizer: Tokenizer, words: set[str]) -
     keep = torch.zeros(encoder.config.vocabulary, 1)
     keep[sorted(said)] = 1
     encoder.token_embedding.weight *= keep.to(encoder.token_embedding.weight.device)
+
+
+def fingerprint(network: nn.Module) -> float:
+    """A number that tells one trained network from another: the sum of its |weights|."""
+    return round(sum(p.double().abs().sum().item() for p in network.parameters()), 2)

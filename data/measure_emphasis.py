@@ -21,7 +21,7 @@ import boringfusion_lite as bf
 from boringfusion_lite.judge import Judge, Reading, load_judge, rounded
 from boringfusion_lite.prompts import EMPHASIS, emphasise, mix, scale, scale_mean
 from boringfusion_lite.scoring import wilson
-from boringfusion_lite.sweeps import fingerprint
+from boringfusion_lite.weights import fingerprint
 
 WEIGHTS = -1, 0, 0.5, 1, 1.5, 2, 3, 5
 CASES = {  # prompt with a gap for the weight, what the word names, something else it asks for

@@ -32,6 +32,7 @@ from boringfusion_lite.resampling import bootstrap
 from boringfusion_lite.saving import replace_file
 from boringfusion_lite.scenes import Scene, held_out, random_scene
 from boringfusion_lite.scoring import ASPECTS, drawings, generate, unseen_scenes, verdicts
+from boringfusion_lite.weights import fingerprint
 
 STEPS, SCALES = (5, 10, 20, 50), (1, 1.5, 2, 3, 5, 7.5, 12)
 CALLS_10 = {"ddim": 10, "euler_a": 10, "heun": 5, "dpmpp_2m": 10, "unipc": 10}  # steps
@@ -230,7 +231,7 @@ def main() -> None:
     sizes = {name: getattr(args, name) for name in ("pictures", "more", "real", "training")}
     sd = bf.load(device=args.device)
     bench = Bench(sd, bf.load_clip().to(sd.device), load_judge().to(sd.device), **sizes)
-    networks = {"unet": sweeps.fingerprint(sd.unet), "clip": sweeps.fingerprint(bench.clip)}
+    networks = {"unet": fingerprint(sd.unet), "clip": fingerprint(bench.clip)}
     settings = {**sizes, **networks, "torch": torch.__version__}
     state = begin(bench, args.output, settings)
     write(args.output, state)

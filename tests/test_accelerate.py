@@ -69,7 +69,7 @@ def broken(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mended(broken):
-    """That run goes on from its checkpoint; then all five commands, by two processes too."""
+    """That run goes on from its checkpoint; then all commands, by two processes too."""
     partial = broken / "broken" / "unet.partial"
     assert partial.read_bytes() == b"half a checkpoint"
     assert launch(broken, "resumed", "everything") == [0, 0]
@@ -101,7 +101,7 @@ def test_killed_while_it_saves_and_resumed(mended):
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
 
 
-def test_all_five_commands_by_two_processes(mended):
+def test_all_commands_by_two_processes(mended):
     sd = bf.load(mended / "model")
     assert sd("photo of a couch", steps=1).size == (64, 64)
     assert not (mended / "rehearsal").exists()

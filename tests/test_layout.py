@@ -34,7 +34,7 @@ ROWS = [
     ["lora_files", "textual_inversion"],
     ["shapes", "things", "surroundings", "styles", "drawing"],
     ["captions", "layout", "scenes", "dataset", "closeups"],
-    ["processes", "weights", "discriminator", "feature_loss", "recipes", "sharpening"],
+    ["processes", "weights", "discriminator", "feature_loss", "recipes", "joint", "sharpening"],
     ["training", "train", "train_all", "teaching"],
     ["judge", "scoring", "evaluate"],
     ["features", "frechet", "manifold", "clip_score", "memorisation", "resampling", "sweeps"],

@@ -13,8 +13,9 @@ from tiny import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
 
 import boringfusion_lite as bf
 from boringfusion_lite import dataset, recipes, scenes, sharpening, train, training, weights
-from boringfusion_lite.clip import CLIP, ImageEncoder, TextEncoder
+from boringfusion_lite.clip import CLIP, ImageEncoder
 from boringfusion_lite.dataset import Pictures
+from boringfusion_lite.joint import JointLoss
 from boringfusion_lite.training import Record, Run
 from boringfusion_lite.unet import UNet
 from boringfusion_lite.vae import VAE
@@ -45,27 +46,28 @@ def clip_loss(pictures, tokenizer):
     return clip, recipes.CLIPLoss(clip, pictures, tokenizer, CPU, batch=8)
 
 
-def unet_loss(pictures, tokenizer, train_text=True):
-    unet, text = UNet(UNET_CONFIG), TextEncoder(CLIP_CONFIG.text)
+def unet_loss(pictures, tokenizer):
+    """Of the UNet alone: CLIP stays as it is."""
+    unet, clip = UNet(UNET_CONFIG), weights.start_quiet(CLIP(CLIP_CONFIG))
     latents = torch.randn(COUNT, 4, 8, 8, generator=torch.Generator().manual_seed(5)).half()
-    parts = (unet, text, latents, pictures, tokenizer, bf.Schedule(), CPU)
-    return train.Denoiser(unet, text, train_text), recipes.UNetLoss(
-        *parts, batch=8, train_text=train_text
-    )
+    parts = (unet, clip.text_encoder, latents, pictures, tokenizer, bf.Schedule(), CPU)
+    model = train.Denoiser(unet, clip, train_text=False)
+    return model, recipes.UNetLoss(*parts, batch=8, train_text=False)
 
 
-def clip_again_loss(pictures, tokenizer):
-    clip, loss = clip_loss(pictures, tokenizer)
-    clip.text_encoder.requires_grad_(False)
-    return clip, loss
+def joint_loss(pictures, tokenizer):
+    """Of the UNet and CLIP: the usual training."""
+    alone, loss = unet_loss(pictures, tokenizer)
+    model, loss.train_text = train.Denoiser(alone.unet, alone.clip), True
+    return model, JointLoss(loss, recipes.CLIPLoss(model.clip, pictures, tokenizer, CPU))
 
 
 def vae_again_loss(pictures, tokenizer):
     return sharpening.contest(VAE(VAE_CONFIG), ImageEncoder(CLIP_CONFIG.image), pictures, CPU)
 
 
-LOSSES = {"vae": vae_loss, "clip": clip_loss, "unet": unet_loss}
-AGAIN = {"clip-again": clip_again_loss, "vae-again": vae_again_loss}
+LOSSES = {"vae": vae_loss, "clip": clip_loss, "unet": joint_loss}
+AGAIN = {"vae-again": vae_again_loss}
 
 
 def ticking_clock(seconds: int = 1) -> SimpleNamespace:

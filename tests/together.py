@@ -61,7 +61,7 @@ def resumed(folder: Path, pictures, tokenizer) -> dict:
 
 
 def everything(folder: Path, pictures, tokenizer) -> dict:
-    """All five commands in a row."""
+    """All commands in a row."""
     for name, config in CONFIGS.items():
         setattr(recipes, name, config)
     Pictures.drawn = lambda *args: pictures
