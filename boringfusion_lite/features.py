@@ -42,3 +42,13 @@ def thumbnails(images: Tensor, side: int = 8) -> Tensor:
     No network: two pictures are near each other only where they look alike, place by place.
     """
     return F.adaptive_avg_pool2d(images.float().cpu(), side).flatten(1)
+
+
+def in_bytes(values: Tensor) -> Tensor:
+    """Numbers in [-1, 1] as 0 .. 255, to be kept small."""
+    return ((values + 1) * 127.5).round().byte()
+
+
+def from_bytes(kept: Tensor) -> Tensor:
+    """0 .. 255 as numbers in [-1, 1], within 1/255 of what they were."""
+    return kept / 127.5 - 1

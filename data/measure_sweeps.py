@@ -23,14 +23,14 @@ import boringfusion_lite as bf
 from boringfusion_lite import sweeps
 from boringfusion_lite.clip import CLIP
 from boringfusion_lite.clip_score import clip_scores
-from boringfusion_lite.features import clip_features, judge_features, thumbnails
+from boringfusion_lite.features import clip_features, in_bytes, judge_features, thumbnails
 from boringfusion_lite.frechet import frechet_distance
 from boringfusion_lite.judge import Judge, load_judge, through
 from boringfusion_lite.manifold import precision_recall, spread
 from boringfusion_lite.pipeline import StableDiffusion
 from boringfusion_lite.resampling import bootstrap
 from boringfusion_lite.saving import replace_file
-from boringfusion_lite.scenes import Scene, held_out, random_scene
+from boringfusion_lite.scenes import Scene, held_out
 from boringfusion_lite.scoring import ASPECTS, drawings, generate, unseen_scenes, verdicts
 from boringfusion_lite.weights import fingerprint
 
@@ -39,7 +39,6 @@ CALLS_10 = {"ddim": 10, "euler_a": 10, "heun": 5, "dpmpp_2m": 10, "unipc": 10}  
 GENTLE = 3  # guidance at which ten calls are enough to compare samplers
 SPLITS = "train", "held-out"
 PROMPTS, SEEDS = 6, 4  # at most so many prompts, with so many seeds each, for the spread
-BATCH = 500  # drawings held in memory at a time
 BASE = {"steps": 20, "guidance": 7.5, "sampler": "ddim"}
 
 
@@ -76,7 +75,6 @@ class Bench:
     pictures: int  # of each split, at every setting
     more: int  # at the usual setting, for the points
     real: int  # unseen drawings to compare with
-    training: int  # training drawings to search
 
     @cached_property
     def scenes(self) -> list[Scene]:
@@ -105,22 +103,9 @@ class Bench:
             "thumbnails": in_bytes(thumbnails(images)),
         }
 
-    def searched(self) -> Tensor:
-        """Thumbnails of the training drawings, a few hundred drawn at a time: [N, 192] in bytes."""
-        each = [random_scene(i, self.judge.world) for i in range(self.training)]
-        parts = [each[start : start + BATCH] for start in range(0, len(each), BATCH)]
-        size, shown = self.sd.image_size, tqdm(parts, "training drawings", leave=False)
-        return torch.cat([in_bytes(thumbnails(drawings(part, size))) for part in shown])
-
-
-def in_bytes(values: Tensor) -> Tensor:
-    """Numbers in [-1, 1] as 0 .. 255."""
-    return ((values + 1) * 127.5).round().byte()
-
 
 def stored_features(bench: Bench) -> dict[str, Tensor]:
-    """Points of unseen drawings, of those through the VAE, of our pictures; of training drawings
-    the thumbnails: {"real/judge": [N, D], ...}."""
+    """Points of new drawings, those through the VAE, our pictures: {"real/judge": [N, D], ...}."""
     size, found = bench.sd.image_size, {}
     ours = bench.other_scenes(0, bench.more)
     real = drawings(bench.other_scenes(bench.more, bench.real), size)
@@ -133,7 +118,7 @@ def stored_features(bench: Bench) -> dict[str, Tensor]:
     }
     for source, make in sources.items():
         found |= {f"{source}/{kind}": held for kind, held in bench.as_points(make()).items()}
-    return found | {"training/thumbnails": bench.searched()}
+    return found
 
 
 def added_up(said: list[dict]) -> dict[str, list[int]]:
@@ -188,7 +173,7 @@ def estimate(bench: Bench) -> float:
     work += bench.more * BASE["steps"] + len(bench.own_prompts) * SEEDS * BASE["steps"] * len(
         SCALES
     )
-    return (each * work + 0.02 * (bench.real + bench.training)) / 60
+    return (each * work + 0.02 * bench.real) / 60
 
 
 def begin(bench: Bench, file: Path, settings: dict) -> dict:
@@ -225,10 +210,9 @@ def main() -> None:
     add("--pictures", type=int, default=40, help="of each split at a setting (%(default)s)")
     add("--more", type=int, default=160, help="at the usual setting, as points (%(default)s)")
     add("--real", type=int, default=480, help="drawings to compare with (%(default)s)")
-    add("--training", type=int, default=16_000, help="drawings to search (%(default)s)")
     add("--device", help="cpu, cuda or mps (the best there is)")
     args = parser.parse_args()
-    sizes = {name: getattr(args, name) for name in ("pictures", "more", "real", "training")}
+    sizes = {name: getattr(args, name) for name in ("pictures", "more", "real")}
     sd = bf.load(device=args.device)
     bench = Bench(sd, bf.load_clip().to(sd.device), load_judge().to(sd.device), **sizes)
     networks = {"unet": fingerprint(sd.unet), "clip": fingerprint(bench.clip)}

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 from boringfusion_lite import frechet, manifold, memorisation, resampling, sweeps
 from boringfusion_lite.clip import CLIP, CLIPConfig, ImageConfig, TextConfig
 from boringfusion_lite.clip_score import clip_scores
-from boringfusion_lite.features import clip_features, judge_features, resized, thumbnails
+from boringfusion_lite.features import (
+    clip_features,
+    from_bytes,
+    judge_features,
+    resized,
+    thumbnails,
+)
 from boringfusion_lite.judge import Judge
 from boringfusion_lite.runtime import generator
-from boringfusion_lite.scenes import STARTER
-from boringfusion_lite.scoring import wilson
+from boringfusion_lite.scenes import STARTER, random_scene
+from boringfusion_lite.scoring import drawings, wilson
 
 numbers = st.floats(0.1, 5)
 
@@ -135,6 +141,25 @@ def test_planted_copies_are_found():
     assert memorisation.nearer_share(usual, usual) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="nothing to be near"):
         memorisation.nearest(ours, training[:0])
+
+
+def test_the_sheet_holds_the_training_drawings():
+    """Some of them, drawn anew."""
+    held, few = memorisation.training_thumbnails(), [0, 1, 127, 128, 9_000, 15_999]
+    assert held.shape == (16_000, 192)
+    drawn = drawings([random_scene(i, STARTER) for i in few])
+    torch.testing.assert_close(held[few], thumbnails(drawn), atol=1.01 / 255, rtol=0)
+
+
+def test_a_sheet_is_read_as_it_was_written(tmp_path):
+    points = from_bytes(torch.randint(0, 256, (256, 192), dtype=torch.uint8))
+    file = tmp_path / "sheet.png"
+    memorisation.as_sheet(points).save(file)
+    assert torch.equal(memorisation.training_thumbnails(file), points)
+    with pytest.raises(ValueError, match="100 thumbnails fill no whole rows of 128"):
+        memorisation.as_sheet(points[:100])
+    with pytest.raises(FileNotFoundError, match="data/draw_thumbnails.py"):
+        memorisation.training_thumbnails(tmp_path / "none.png")
 
 
 # ---- how sure ------------------------------------------------------------------------------------
