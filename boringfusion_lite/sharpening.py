@@ -1,9 +1,10 @@
-"""A sharper decoder for latents that stay as they are, so that a UNet trained on them stays valid.
+"""A better decoder for latents that stay as they are, so that a UNet trained on them stays valid.
 
-    python -m boringfusion_lite.train vae-again
+    python -m boringfusion_lite.train vae-again             # from the reconstruction alone
+    python -m boringfusion_lite.train vae-again --critic    # sharper, and further from the original
 
-The encoder is frozen; decoder and `post_quant` go on learning from the reconstruction, and against
-a critic and a feature distance. Stability AI's "ft-MSE" decoder for SD 1.x was made this way.
+The encoder is frozen; decoder and `post_quant` go on learning. Stability AI's "ft-MSE" decoder for
+SD 1.x was made this way.
 """
 
 from dataclasses import dataclass
@@ -50,29 +51,29 @@ class Sharpness:
         return extra
 
 
-class Contest(nn.Module):
-    """A VAE and its critic as one thing to train and to keep: `average["vae...."]`."""
+class Decoding(nn.Module):
+    """A VAE whose encoder stays as it is, and its critic if it has one: `average["vae...."]`."""
 
-    def __init__(self, vae: VAE, critic: PatchDiscriminator):
+    def __init__(self, vae: VAE, critic: PatchDiscriminator | None = None):
         super().__init__()
         self.vae, self.critic = vae, critic
+        vae.encoder.requires_grad_(False)
+        vae.quant.requires_grad_(False)
 
 
 def contest(
     vae: VAE, tower: ImageEncoder, pictures: Pictures, device: torch.device
-) -> tuple[Contest, VAELoss]:
-    """The VAE with its encoder frozen, the critic, and the loss of both."""
-    vae.encoder.requires_grad_(False)
-    vae.quant.requires_grad_(False)
-    both = Contest(vae, PatchDiscriminator()).to(device)
+) -> tuple[Decoding, VAELoss]:
+    """The VAE and a critic, and the loss of both, with a distance between the tower's features."""
+    both = Decoding(vae, PatchDiscriminator()).to(device)
     extra = Sharpness(vae.decoder.conv_out.weight, FeatureLoss(tower).to(device), both.critic)
     return both, VAELoss(vae, pictures, device, extra=extra)
 
 
 def with_decoder(first: dict[str, Tensor], again: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a VAE, and in place of its decoder the one that a contest has trained.
+    """The weights of a VAE, and in place of its decoder the one that was trained further.
 
-    ValueError where the contest began from another encoder: its decoder reads other latents.
+    ValueError where that began from another encoder: its decoder reads other latents.
     """
     later = {n.removeprefix("vae."): w for n, w in again.items() if n.startswith("vae.")}
     if any(not torch.equal(w, later[n]) for n, w in first.items() if not n.startswith(DECODER)):

@@ -53,19 +53,28 @@ def state(name: str, runs: Path) -> dict:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
-    """The trained VAE, its latents brought to a common scale measured on a thousand pictures.
-
-    Where none was trained here but the UNet begins with a published model's weights: that model's.
-    """
+def published_vae(args: argparse.Namespace) -> VAE | None:
+    """That of the model to start from, where none was trained here."""
     if args.start_from and not (args.runs / "vae.pt").exists():
-        return load_vae(args.start_from / "vae").float().to(args.device).eval()
+        return load_vae(args.start_from / "vae").float()
+    return None
+
+
+def averaged_vae(args: argparse.Namespace) -> VAE:
     vae = VAE(recipes.TINY_VAE)
-    found = state("vae", args.runs)["average"]
+    vae.load_state_dict(state("vae", args.runs)["average"])
+    return vae
+
+
+def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
+    """The trained VAE, its latents brought to a common scale measured on a thousand pictures."""
+    published = published_vae(args)
+    vae = published or averaged_vae(args)
     if (args.runs / "vae-again.pt").exists():
-        found = sharpening.with_decoder(found, state("vae-again", args.runs)["average"])
-    vae.load_state_dict(found)
-    weights.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
+        again = state("vae-again", args.runs)["average"]
+        vae.load_state_dict(sharpening.with_decoder(vae.state_dict(), again))
+    if not published:
+        weights.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
     return vae.to(args.device).eval()
 
 
@@ -97,10 +106,14 @@ def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 
 
 def vae_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae, tower = VAE(recipes.TINY_VAE), finished_denoiser(args).clip.image_encoder
-    vae.load_state_dict(state("vae", args.runs)["average"])
-    both, loss = sharpening.contest(vae, tower, pictures, args.device)
-    return Run("vae-again", both, loss, args.runs, args.minutes or 40, learning_rate=4e-4)
+    vae = published_vae(args) or averaged_vae(args)
+    if args.critic:
+        tower = finished_denoiser(args).clip.image_encoder
+        model, loss = sharpening.contest(vae, tower, pictures, args.device)
+    else:
+        model = sharpening.Decoding(vae).to(args.device)
+        loss = recipes.VAELoss(vae, pictures, args.device)
+    return Run("vae-again", model, loss, args.runs, args.minutes or 20, learning_rate=4e-4)
 
 
 def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
@@ -185,6 +198,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, help="samples in a step, all processes together")
     add("--accumulate", type=int, default=1, help="pieces that a process cuts its share into")
     add("--freeze-text", action="store_true", help="unet: leave CLIP alone")
+    add("--critic", action="store_true", help="vae-again: against a critic, too")
     add("--start-from", type=Path, help="begin with a published model's weights")
     add("--output", type=Path, default=bundled_folder(), help="publish: where to")
 

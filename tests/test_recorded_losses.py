@@ -2,21 +2,24 @@
 
     python tests/test_recorded_losses.py        # records them anew, after a change that is meant
 
-In float32, on cut-down networks and drawings (tiny_training.py). One thread or two, and the
-instructions of an old processor or a new one, differ by less than 1e-6 of the loss in ten steps.
+In float32, on one thread, on cut-down networks and drawings (tiny_training.py). Two threads change
+the losses by less than 1e-6 in ten steps, with a critic by 3e-4: who learns from whom swings up.
 """
 
 import json
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import TOKENIZER
 from tiny_training import AGAIN, LOSSES, draw_pictures, exact_records, new_run
 
 from boringfusion_lite.tokenizer import Tokenizer
 
 RECORD = Path(__file__).with_name("recorded_losses.json")
+TOLERANCE = defaultdict(lambda: 1e-4, critic=2e-3)
 
 
 def ten_losses(name: str, tokenizer: Tokenizer) -> list[float]:
@@ -29,10 +32,11 @@ def ten_losses(name: str, tokenizer: Tokenizer) -> list[float]:
 def test_ten_steps_give_the_recorded_losses(tokenizer, name):
     recorded = json.loads(RECORD.read_text())
     hint = f"they have changed; if that is meant: {recorded['command']}"
-    assert ten_losses(name, tokenizer) == pytest.approx(recorded[name], rel=1e-4), hint
+    assert ten_losses(name, tokenizer) == pytest.approx(recorded[name], rel=TOLERANCE[name]), hint
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # as conftest.py has it
     losses = {name: ten_losses(name, Tokenizer.load(TOKENIZER)) for name in [*LOSSES, *AGAIN]}
     command = {"command": "python tests/test_recorded_losses.py"}
     RECORD.write_text(json.dumps(command | losses, indent=1) + "\n")

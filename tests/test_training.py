@@ -23,7 +23,16 @@ from tiny_training import (
 from torch import nn
 
 import boringfusion_lite as bf
-from boringfusion_lite import dataset, recipes, scenes, train, train_all, training, weights
+from boringfusion_lite import (
+    dataset,
+    recipes,
+    scenes,
+    sharpening,
+    train,
+    train_all,
+    training,
+    weights,
+)
 from boringfusion_lite.captions import vocabulary
 from boringfusion_lite.clip import CLIP, TextEncoder
 from boringfusion_lite.dataset import Pictures, shuffled
@@ -496,12 +505,14 @@ def test_the_commands(small_world, pictures, tmp_path, capsys):
     with torch.no_grad():
         latents = sd.vae.encode(pictures.images(range(COUNT)))
     assert latents.std() == pytest.approx(1, abs=0.02)
-    train.main(["vae-again", *options])  # another decoder for the same latents
-    train.main(["publish", *options, "--output", str(tmp_path / "again")])
-    again = bf.load(tmp_path / "again")
-    with torch.no_grad():
-        assert torch.equal(again.vae.encode(pictures.images(range(COUNT))), latents)
-        assert not torch.equal(again.vae.decode(latents), sd.vae.decode(latents))
+    for name, critic in (("again", []), ("sharper", ["--critic"])):
+        (tmp_path / "runs" / "vae-again.pt").unlink(missing_ok=True)
+        train.main(["vae-again", *options, *critic])  # another decoder for the same latents
+        train.main(["publish", *options, "--output", str(tmp_path / name)])
+        again = bf.load(tmp_path / name)
+        with torch.no_grad():
+            assert torch.equal(again.vae.encode(pictures.images(range(COUNT))), latents)
+            assert not torch.equal(again.vae.decode(latents), sd.vae.decode(latents))
 
 
 def test_the_unet_goes_on_from_a_published_model(small_world, tmp_path):
@@ -521,6 +532,11 @@ def test_the_unet_goes_on_from_a_published_model(small_world, tmp_path):
     assert (first / vae).read_bytes() == (second / vae).read_bytes()
     before, after = (bf.load(folder).unet.conv_out.weight for folder in (first, second))
     assert 0 < (before - after).abs().max() < 0.01  # two steps further
+    train.main(["vae-again", *options])  # so does its decoder
+    train.main(["publish", *options, "--output", str(second)])
+    old, new = (bf.load(folder).vae.state_dict() for folder in (first, second))
+    changed = {name for name, weight in new.items() if not torch.equal(weight, old[name])}
+    assert changed and all(name.startswith(sharpening.DECODER) for name in changed)
 
 
 def test_without_the_text_tower_clip_stays_as_it_was(small_world, tmp_path):

@@ -63,11 +63,16 @@ def joint_loss(pictures, tokenizer):
 
 
 def vae_again_loss(pictures, tokenizer):
+    vae = VAE(VAE_CONFIG)
+    return sharpening.Decoding(vae), recipes.VAELoss(vae, pictures, CPU)
+
+
+def critic_loss(pictures, tokenizer):
     return sharpening.contest(VAE(VAE_CONFIG), ImageEncoder(CLIP_CONFIG.image), pictures, CPU)
 
 
 LOSSES = {"vae": vae_loss, "clip": clip_loss, "unet": joint_loss}
-AGAIN = {"vae-again": vae_again_loss}
+AGAIN = {"vae-again": vae_again_loss, "critic": critic_loss}
 
 
 def ticking_clock(seconds: int = 1) -> SimpleNamespace:
