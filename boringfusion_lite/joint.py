@@ -14,8 +14,8 @@ class JointLoss:
 
     The text tower learns with the UNet, which reads its every row; left alone with that, it stops
     saying the thing in the row of the end token, the only one by which CLIP finds pictures. The
-    image tower follows as the text changes. A batch may come in pieces: CLIP sees all its pairs
-    with the last.
+    image tower follows as the text changes. A batch may come in pieces: CLIP compares all its pairs
+    at once, beside the last.
     """
 
     denoising: UNetLoss

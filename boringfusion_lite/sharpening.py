@@ -27,6 +27,7 @@ class Sharpness:
     """What is added to the reconstruction loss: features, the critic's view, the critic's lesson.
 
     The critic learns from the first step on; its say grows from `begins` on, over a tenth of a run.
+    It is measured on each share of a batch, so in pieces the run differs a little from the whole.
     last: the weights of the decoder's last layer, on which the pulls are compared.
     """
 
@@ -78,7 +79,7 @@ def with_decoder(first: dict[str, Tensor], again: dict[str, Tensor]) -> dict[str
     later = {n.removeprefix("vae."): w for n, w in again.items() if n.startswith("vae.")}
     if any(not torch.equal(w, later[n]) for n, w in first.items() if not n.startswith(DECODER)):
         raise ValueError(
-            "vae-again.pt belongs to another VAE than vae.pt: its decoder reads other latents. "
-            "Delete it, or train it anew: `python -m boringfusion_lite.train vae-again`."
+            "vae-again.pt belongs to another VAE: its decoder reads other latents. Delete it, and "
+            "for one that fits: `python -m boringfusion_lite.train vae-again`."
         )
     return later

@@ -9,7 +9,7 @@ The UNet learns on the VAE's latents and the text tower's vectors; `publish` put
 weights together into a model folder. A fifth command, `vae-again`, trains the decoder further for
 the same latents (`sharpening.py`). A run stops when its minutes are spent, counting those of
 every earlier call; call it again with more minutes and it goes on from its checkpoint in `runs/`.
-Without those checkpoints, `--start-from data/tiny-sd` begins with the published weights.
+With `--start-from data/tiny-sd` a part without a checkpoint begins with the published weights.
 All in a row: `python -m boringfusion_lite.train_all`. On several GPUs or machines the same
 commands follow `accelerate launch -m` instead of `python -m` (see `processes.py`).
 
@@ -22,7 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from . import recipes, scenes, sharpening, weights
@@ -30,6 +29,14 @@ from .captions import vocabulary
 from .checkpoint import load_clip, load_unet, load_vae
 from .clip import CLIP
 from .dataset import Pictures
+from .finished import (
+    Denoiser,
+    company,
+    finished_clip,
+    finished_denoiser,
+    finished_vae,
+    first_vae,
+)
 from .joint import JointLoss
 from .pipeline import StableDiffusion
 from .processes import find_team
@@ -42,62 +49,6 @@ from .unet import UNet
 from .vae import VAE
 
 
-def state(name: str, runs: Path) -> dict:
-    """The checkpoint of an earlier run; FileNotFoundError says which command makes it."""
-    file = runs / f"{name}.pt"
-    if not file.exists():
-        raise FileNotFoundError(
-            f"{file} is missing: train that part first, "
-            f"`python -m boringfusion_lite.train {name} --runs {runs}`."
-        )
-    return torch.load(file, map_location="cpu", weights_only=True)
-
-
-def published_vae(args: argparse.Namespace) -> VAE | None:
-    """That of the model to start from, where none was trained here."""
-    if args.start_from and not (args.runs / "vae.pt").exists():
-        return load_vae(args.start_from / "vae").float()
-    return None
-
-
-def averaged_vae(args: argparse.Namespace) -> VAE:
-    vae = VAE(recipes.TINY_VAE)
-    vae.load_state_dict(state("vae", args.runs)["average"])
-    return vae
-
-
-def finished_vae(pictures: Pictures, args: argparse.Namespace) -> VAE:
-    """The trained VAE, its latents brought to a common scale measured on a thousand pictures."""
-    published = published_vae(args)
-    vae = published or averaged_vae(args)
-    if (args.runs / "vae-again.pt").exists():
-        again = state("vae-again", args.runs)["average"]
-        vae.load_state_dict(sharpening.with_decoder(vae.state_dict(), again))
-    if not published:
-        weights.standardise(vae, pictures.images(range(min(1000, len(pictures)))))
-    return vae.to(args.device).eval()
-
-
-def finished_clip(args: argparse.Namespace) -> CLIP:
-    clip = CLIP(recipes.TINY_CLIP)
-    clip.load_state_dict(state("clip", args.runs)["average"])
-    return clip
-
-
-def finished_denoiser(args: argparse.Namespace) -> "Denoiser":
-    denoiser = Denoiser(UNet(recipes.TINY_UNET), CLIP(recipes.TINY_CLIP))
-    denoiser.load_state_dict(state("unet", args.runs)["average"])
-    return denoiser
-
-
-class Denoiser(nn.Module):
-    """UNet and CLIP as one thing to train, or with CLIP left as it was made."""
-
-    def __init__(self, unet: UNet, clip: CLIP, train_text: bool = True):
-        super().__init__()
-        self.unet, self.clip = unet, clip.requires_grad_(train_text)
-
-
 def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     begun = args.start_from and load_vae(args.start_from / "vae").float()
     vae = (begun or weights.start_certain(VAE(recipes.TINY_VAE))).to(args.device)
@@ -106,14 +57,15 @@ def vae_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 
 
 def vae_again_run(pictures: Pictures, args: argparse.Namespace) -> Run:
-    vae = published_vae(args) or averaged_vae(args)
+    vae = first_vae(args)
+    about = {"encoder": weights.fingerprint(vae.encoder), "critic": args.critic}
     if args.critic:
-        tower = finished_denoiser(args).clip.image_encoder
+        tower = finished_denoiser(vae, args).clip.image_encoder
         model, loss = sharpening.contest(vae, tower, pictures, args.device)
     else:
         model = sharpening.Decoding(vae).to(args.device)
         loss = recipes.VAELoss(vae, pictures, args.device)
-    return Run("vae-again", model, loss, args.runs, args.minutes or 20, learning_rate=4e-4)
+    return Run("vae-again", model, loss, args.runs, args.minutes or 20, 4e-4, about=about)
 
 
 def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
@@ -126,13 +78,15 @@ def clip_run(pictures: Pictures, args: argparse.Namespace) -> Run:
 
 def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
     vae = finished_vae(pictures, args)
-    cache = args.runs / f"latents-{len(pictures)}-{weights.fingerprint(vae.encoder)}.pt"
+    about = company(vae, args)
+    cache = args.runs / f"latents-{len(pictures)}-{args.world}-{about['encoder']}.pt"
     with find_team(args.device).local_main_process_first():  # the others read what it has written
         latents = recipes.encode_all(vae, pictures, args.device, cache)
     if args.start_from:
-        unet, clip = load_unet(args.start_from / "unet").float(), load_clip(args.start_from).float()
+        unet = load_unet(args.start_from / "unet").float()
     else:
-        unet, clip = weights.start_silent(UNet(recipes.TINY_UNET)), finished_clip(args)
+        unet = weights.start_silent(UNet(recipes.TINY_UNET))
+    clip = finished_clip(args)
     denoiser = Denoiser(unet, clip, not args.freeze_text).to(args.device)
     tokenizer, schedule, text = Tokenizer.load(), Schedule.scaled_linear(), clip.text_encoder
     parts = (unet, text, latents, pictures, tokenizer, schedule, args.device)
@@ -148,20 +102,22 @@ def unet_run(pictures: Pictures, args: argparse.Namespace) -> Run:
         learning_rate=5e-4,
         slower=("clip.text_encoder.",),
         warm_up=300,
+        about=about,
     )
 
 
 def publish(pictures: Pictures, args: argparse.Namespace) -> None:
-    """Write the averaged weights of the three runs as one model folder, in float16."""
+    """Write the averaged weights of VAE, UNet and CLIP as one model folder, in float16."""
     args.device = torch.device("cpu")
-    denoiser, tokenizer = finished_denoiser(args), Tokenizer.load()
+    vae, tokenizer = finished_vae(pictures, args), Tokenizer.load()
+    denoiser = finished_denoiser(vae, args)
     text_encoder = denoiser.clip.text_encoder
     weights.forget_unsaid(text_encoder, tokenizer, vocabulary(pictures.world))
     sd = StableDiffusion(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         unet=denoiser.unet,
-        vae=finished_vae(pictures, args),
+        vae=vae,
         schedule=Schedule.scaled_linear(),
     )
     save(sd, args.output, tokenizer=bundled_folder() / "tokenizer", clip=denoiser.clip)
@@ -182,9 +138,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m boringfusion_lite.train",
         description="Train one network of Tiny SD on drawn scenes; interrupt and resume at will.",
     )
-    parser.add_argument("what", choices=[*RUNS, *LATER, "publish"], help="in this order")
+    parser.add_argument("what", choices=[*RUNS, "publish", *LATER], help="the part to train")
+    parser.add_argument("--critic", action="store_true", help="vae-again: against a critic, too")
     add_options(parser)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.critic and args.what != "vae-again":
+        parser.error("--critic belongs to vae-again")
+    return args
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -198,8 +158,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, help="samples in a step, all processes together")
     add("--accumulate", type=int, default=1, help="pieces that a process cuts its share into")
     add("--freeze-text", action="store_true", help="unet: leave CLIP alone")
-    add("--critic", action="store_true", help="vae-again: against a critic, too")
-    add("--start-from", type=Path, help="begin with a published model's weights")
+    add("--start-from", type=Path, help="take what is not in --runs from this model folder")
     add("--output", type=Path, default=bundled_folder(), help="publish: where to")
 
 
@@ -229,7 +188,7 @@ def draw(args: argparse.Namespace) -> Pictures:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draw the pictures (once), then train one network or publish the three."""
+    """Draw the pictures (once), then train one network or publish the model."""
     args = parse(arguments)
     team = find_team(args.device)
     args.device = team.device

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import torch
 
+from .dataset import Pictures
 from .processes import find_team
 from .train import RUNS, add_options, draw, publish, start, watch
+from .training import Run
 
 STEPS = 4  # of each training in the rehearsal; the first, slower than all others, is not timed
 BUNDLED_SAW = {  # samples, from the model card in data/tiny-sd
@@ -41,6 +43,12 @@ What stands beside the model still tells of the weights before it. If they were 
 """
 
 
+def part(what: str, pictures: Pictures, args: argparse.Namespace) -> Run:
+    """The run of one part; CLIP, which compares all pairs of a batch, keeps them in one piece."""
+    pieces = 1 if what == "clip" else args.accumulate
+    return start(what, pictures, argparse.Namespace(**vars(args) | {"accumulate": pieces}))
+
+
 def rehearse(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """A few steps of each training: its usual budget in minutes, and samples a second here."""
     team, measured = find_team(args.device), {}
@@ -51,7 +59,7 @@ def rehearse(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     few = argparse.Namespace(**vars(args) | {"runs": folder, "pictures": few, "minutes": None})
     pictures = draw(few)
     for what in RUNS:
-        run = start(what, pictures, few)
+        run = part(what, pictures, few)
         first, *_, last = islice(run.train(), STEPS)
         seen, seconds = last.samples - first.samples, last.seconds - first.seconds
         measured[what] = run.minutes, seen / seconds
@@ -65,7 +73,9 @@ def rehearse(args: argparse.Namespace) -> dict[str, tuple[float, float]]:
 
 def spent(file: Path) -> float:
     """Minutes that a checkpoint has trained for already; 0 where there is none."""
-    return torch.load(file, mmap=True, weights_only=True)["seconds"] / 60 if file.exists() else 0
+    if not file.exists():
+        return 0
+    return torch.load(file, "cpu", mmap=True, weights_only=True)["seconds"] / 60
 
 
 def estimate(minutes: dict[str, float], speeds: dict[str, float], args: argparse.Namespace) -> str:
@@ -86,7 +96,7 @@ def estimate(minutes: dict[str, float], speeds: dict[str, float], args: argparse
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Rehearse, say how long it takes, train the four parts and publish the model."""
+    """Rehearse, say how long it takes, train the three parts and publish the model."""
     parser = argparse.ArgumentParser(
         prog="python -m boringfusion_lite.train_all",
         description="Train Tiny SD from nothing; interrupt and resume at will. "
@@ -106,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         pictures = draw(args)
         for what in RUNS:
             args.minutes = minutes[what]
-            watch(start(what, pictures, args))
+            watch(part(what, pictures, args))
         if team.is_main_process:
             publish(pictures, args)
             print(AFTERWARDS)

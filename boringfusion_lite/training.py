@@ -70,6 +70,7 @@ class Run:
     ema: float = 0.999
     save_every: float = 180.0  # seconds
     accumulate: int = 1
+    about: dict = field(default_factory=dict)  # what the checkpoint belongs to; another is refused
     team: Alone = field(default_factory=find_team)
 
     def __post_init__(self):
@@ -116,18 +117,29 @@ class Run:
             "step": self.step,
             "samples": self.samples,
             "seconds": self.seconds,
+            "about": self.about,
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
 
     def resume(self) -> None:
-        """Continue from the checkpoint: weights, average, optimiser and counters."""
+        """Continue from the checkpoint: weights, average, optimiser and counters.
+
+        ValueError where it belongs to another training.
+        """
         device = next(self.model.parameters()).device
         state = torch.load(self.checkpoint, map_location=device, weights_only=True)
-        self.model.load_state_dict(state["model"])
+        check_company(self.checkpoint, state, self.about)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:  # other names or shapes, other groups
+            raise ValueError(
+                f"{self.checkpoint} was made by another training, with other options or another "
+                "version. Repeat its options, or delete it, or choose another --runs."
+            ) from error
         self.average.weights = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
 
     def rate(self) -> float:
@@ -178,6 +190,15 @@ class Run:
                 self.save()
                 saved = time.monotonic()
             yield Record(self.step, loss, rate, self.seconds, self.samples)
+
+
+def check_company(file: Path, state: dict, about: dict) -> None:
+    """ValueError where a checkpoint is about something else, such as the latents of another VAE."""
+    if (held := state.get("about", {})) != about:
+        raise ValueError(
+            f"{file} belongs to {held}, and is now to go with {about}. Repeat the options that it "
+            "was trained with (--start-from, --world), or delete it, or choose another --runs."
+        )
 
 
 class Objective(nn.Module):

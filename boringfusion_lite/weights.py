@@ -80,4 +80,4 @@ def forget_unsaid(encoder: TextEncoder, tokenizer: Tokenizer, words: set[str]) -
 
 def fingerprint(network: nn.Module) -> float:
     """A number that tells one trained network from another: the sum of its |weights|."""
-    return round(sum(p.double().abs().sum().item() for p in network.parameters()), 2)
+    return round(sum(p.detach().cpu().double().abs().sum().item() for p in network.parameters()), 4)

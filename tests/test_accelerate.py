@@ -158,7 +158,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
             Share(Member(0, 2), pieces=2)(batch)
 
 
-@pytest.mark.parametrize("name", ["vae", "unet"])
+@pytest.mark.parametrize("name", ["vae", "unet", "vae-again"])
 def test_pieces_have_the_curve_of_the_whole(pictures, tokenizer, tmp_path, monkeypatch, name):
     whole, pieces = (
         exact_records(

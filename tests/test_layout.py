@@ -35,7 +35,7 @@ ROWS = [
     ["shapes", "things", "surroundings", "styles", "drawing"],
     ["captions", "layout", "scenes", "dataset", "closeups"],
     ["processes", "weights", "discriminator", "feature_loss", "recipes", "joint", "sharpening"],
-    ["training", "train", "train_all", "teaching"],
+    ["training", "finished", "train", "train_all", "teaching"],
     ["judge", "scoring", "evaluate"],
     ["features", "frechet", "manifold", "clip_score", "memorisation", "resampling", "sweeps"],
     ["probe", "timeline", "anatomy", "attention_maps"],

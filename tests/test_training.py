@@ -25,6 +25,7 @@ from torch import nn
 import boringfusion_lite as bf
 from boringfusion_lite import (
     dataset,
+    finished,
     recipes,
     scenes,
     sharpening,
@@ -36,6 +37,7 @@ from boringfusion_lite import (
 from boringfusion_lite.captions import vocabulary
 from boringfusion_lite.clip import CLIP, TextEncoder
 from boringfusion_lite.dataset import Pictures, shuffled
+from boringfusion_lite.saving import save
 from boringfusion_lite.tokenizer import END, START
 from boringfusion_lite.training import MovingAverage, Run
 from boringfusion_lite.vae import VAE
@@ -489,7 +491,7 @@ def test_the_commands(small_world, pictures, tmp_path, capsys):
     for what in ("vae", "clip", "unet"):
         train.main([what, *options])
     train.main(["unet", *options[:-1], str(4 / 60)])  # goes on
-    denoiser = train.state("unet", tmp_path / "runs")
+    denoiser = finished.state("unet", tmp_path / "runs")
     assert denoiser["step"] == 4
     train.main(["publish", *options, "--output", str(tmp_path / "model")])
     assert capsys.readouterr().out == f"{tmp_path / 'model'}: written\n"
@@ -524,14 +526,15 @@ def test_the_unet_goes_on_from_a_published_model(small_world, tmp_path):
     for what in ("vae", "clip", "unet"):
         train.main([what, *options, str(runs)])
     train.main(["publish", *options, str(runs), "--output", str(first)])
+    marked(first)
     options += [str(others), "--start-from", str(first)]
     train.main(["unet", *options])
     assert {path.stem.split("-")[0] for path in others.iterdir()} == {"unet", "latents"}
     train.main(["publish", *options, "--output", str(second)])
     vae = "vae/diffusion_pytorch_model.safetensors"
     assert (first / vae).read_bytes() == (second / vae).read_bytes()
-    before, after = (bf.load(folder).unet.conv_out.weight for folder in (first, second))
-    assert 0 < (before - after).abs().max() < 0.01  # two steps further
+    before, after = (bf.load(folder).unet.conv_out for folder in (first, second))
+    assert after.bias.min() > 0.4 and not torch.equal(before.weight, after.weight)
     train.main(["vae-again", *options])  # so does its decoder
     train.main(["publish", *options, "--output", str(second)])
     old, new = (bf.load(folder).vae.state_dict() for folder in (first, second))
@@ -539,12 +542,62 @@ def test_the_unet_goes_on_from_a_published_model(small_world, tmp_path):
     assert changed and all(name.startswith(sharpening.DECODER) for name in changed)
 
 
+def marked(folder):
+    """A published UNet that no fresh one is like."""
+    sd, clip = bf.load(folder), bf.load_clip(folder)
+    sd.unet.conv_out.bias.data += 0.5
+    save(sd, folder, tokenizer=bf.runtime.bundled_folder() / "tokenizer", clip=clip)
+
+
+@pytest.mark.parametrize("critic", [[], ["--critic"]])
+def test_a_published_decoder_goes_on_alone(small_world, tmp_path, critic):
+    options = ["--device", "cpu", "--batch", "8", "--minutes", str(2 / 60), "--runs"]
+    for what in ("vae", "clip", "unet"):
+        train.main([what, *options, str(tmp_path / "runs")])
+    train.main(["publish", *options, str(tmp_path / "runs"), "--output", str(tmp_path / "first")])
+    options += [str(tmp_path / "others"), "--start-from", str(tmp_path / "first")]
+    train.main(["vae-again", *options, *critic])
+    train.main(["publish", *options, "--output", str(tmp_path / "second")])
+    old, new = (bf.load(tmp_path / name) for name in ("first", "second"))
+    weight = "decoder.conv_out.weight"
+    assert not torch.equal(old.vae.state_dict()[weight], new.vae.state_dict()[weight])
+    for name, kept in old.unet.state_dict().items():
+        assert torch.equal(kept, new.unet.state_dict()[name])
+
+
+def test_a_unet_is_not_mixed_with_another_vae(small_world, tmp_path):
+    options = ["--device", "cpu", "--batch", "8", "--runs", str(tmp_path), "--minutes"]
+    for what in ("vae", "clip", "unet"):
+        train.main([what, *options, str(2 / 60)])
+    with pytest.raises(ValueError, match="'world': 'starter'.*'world': 'all'.*Repeat the options"):
+        train.main(["publish", *options, "1", "--world", "all", "--output", str(tmp_path / "no")])
+    with pytest.raises(ValueError, match="another training, with other options"):
+        train.main(["unet", *options, str(4 / 60), "--freeze-text"])
+    train.main(["vae-again", *options, str(2 / 60)])
+    with pytest.raises(ValueError, match="'critic': False.*'critic': True"):
+        train.main(["vae-again", *options, str(4 / 60), "--critic"])
+    train.main(["vae", *options, str(4 / 60)])  # another encoder
+    with pytest.raises(ValueError, match="vae-again.pt belongs to .*delete it"):
+        train.main(["vae-again", *options, str(4 / 60)])
+    (tmp_path / "vae-again.pt").unlink()
+    for what in ("unet", "publish"):
+        with pytest.raises(ValueError, match="unet.pt belongs to .*'encoder'.*delete it"):
+            train.main([what, *options, str(4 / 60), "--output", str(tmp_path / "no")])
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_critic_belongs_to_vae_again(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["vae", "--critic"])
+    assert "--critic belongs to vae-again" in capsys.readouterr().err
+
+
 def test_without_the_text_tower_clip_stays_as_it_was(small_world, tmp_path):
     options = ["--device", "cpu", "--batch", "8", "--minutes", str(2 / 60), "--freeze-text"]
     options += ["--runs", str(tmp_path)]
     for what in ("vae", "clip", "unet"):
         train.main([what, *options])
-    clip, denoiser = train.state("clip", tmp_path), train.state("unet", tmp_path)
+    clip, denoiser = finished.state("clip", tmp_path), finished.state("unet", tmp_path)
     for name, weight in clip["average"].items():
         assert torch.equal(weight, denoiser["average"][f"clip.{name}"])
 
@@ -553,16 +606,19 @@ def test_all_commands_in_a_row_after_an_estimate(small_world, tmp_path, monkeypa
     runs, model = tmp_path / "runs", tmp_path / "model"
     monkeypatch.setattr(train_all, "STEPS", 2)
     options = ["--batch", "4", "--runs", str(runs), "--output", str(model), "--device", "cpu"]
+    options += ["--accumulate", "2"]
     runs.mkdir()
     torch.save({"seconds": 100 * 60.0}, runs / "unet.pt")  # minutes that are no longer to come
     train_all.main([*options, "--estimate"])
     said = capsys.readouterr().out
     assert said.startswith("4 h 42 min of training from now on")
-    (vae,) = re.findall(r"^vae .*", said, re.MULTILINE)
-    assert vae.split() == ["vae", "40", "29,000", "31,320"]  # 12 samples a second
+    told = dict(re.findall(r"^([a-z]+) +(\d.*)", said, re.MULTILINE))
+    assert list(told) == list(train.RUNS) == list(train_all.BUNDLED_SAW)
+    saw = f"{train_all.BUNDLED_SAW['vae']:,}"
+    assert told["vae"].split() == ["40", "29,000", saw]  # 12 samples a second
     assert [path.name for path in runs.iterdir()] == ["unet.pt"] and not model.exists()
     (runs / "unet.pt").unlink()
     train_all.main([*options, "--minutes", str(6 / 60)])
-    steps = {what: train.state(what, runs)["step"] for what in train.RUNS}
+    steps = {what: finished.state(what, runs)["step"] for what in train.RUNS}
     assert steps == {"vae": 1, "clip": 1, "unet": 6}  # as 40, 12 and 330 are
     assert bf.load(model)("photo of a couch", steps=1).size == (SIZE, SIZE)

@@ -13,6 +13,8 @@ pytest.importorskip("hatchling")
 ROOT = Path(__file__).parents[1]
 DRAW = """
 import boringfusion_lite as bf
+from boringfusion_lite import memorisation, sweeps
+assert len(memorisation.training_thumbnails()) and sweeps.load_sweeps().points
 sd = bf.load()
 print(bf.__file__, bf.runtime.bundled_folder(), sd("a red house", steps=1).size)
 """

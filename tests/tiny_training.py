@@ -12,9 +12,10 @@ import torch
 from tiny import CLIP_CONFIG, UNET_CONFIG, VAE_CONFIG
 
 import boringfusion_lite as bf
-from boringfusion_lite import dataset, recipes, scenes, sharpening, train, training, weights
+from boringfusion_lite import dataset, recipes, scenes, sharpening, training, weights
 from boringfusion_lite.clip import CLIP, ImageEncoder
 from boringfusion_lite.dataset import Pictures
+from boringfusion_lite.finished import Denoiser
 from boringfusion_lite.joint import JointLoss
 from boringfusion_lite.training import Record, Run
 from boringfusion_lite.unet import UNet
@@ -51,14 +52,14 @@ def unet_loss(pictures, tokenizer):
     unet, clip = UNet(UNET_CONFIG), weights.start_quiet(CLIP(CLIP_CONFIG))
     latents = torch.randn(COUNT, 4, 8, 8, generator=torch.Generator().manual_seed(5)).half()
     parts = (unet, clip.text_encoder, latents, pictures, tokenizer, bf.Schedule(), CPU)
-    model = train.Denoiser(unet, clip, train_text=False)
+    model = Denoiser(unet, clip, train_text=False)
     return model, recipes.UNetLoss(*parts, batch=8, train_text=False)
 
 
 def joint_loss(pictures, tokenizer):
     """Of the UNet and CLIP: the usual training."""
     alone, loss = unet_loss(pictures, tokenizer)
-    model, loss.train_text = train.Denoiser(alone.unet, alone.clip), True
+    model, loss.train_text = Denoiser(alone.unet, alone.clip), True
     return model, JointLoss(loss, recipes.CLIPLoss(model.clip, pictures, tokenizer, CPU))
 
 

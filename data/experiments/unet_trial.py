@@ -68,7 +68,7 @@ class Trial:
     drop: float = 0.1
     constant_rate: bool = False
     averages: tuple[float, ...] = (0.99,)
-    channels: tuple[int, int] = (32, 64)
+    channels: tuple[int, ...] = (32, 64)
     batch: int = 16
     losses: list = field(default_factory=list, repr=False)
 
@@ -111,9 +111,10 @@ class Trial:
         return [round(float(part.mean()), 4) for part in parts]
 
 
-def config(sd, channels: tuple[int, int]) -> UNetConfig:
+def config(sd, channels: tuple[int, ...]) -> UNetConfig:
     width, heads = sd.text_encoder.config.width, tuple(wide // 32 for wide in channels)
-    shape = {"sample_size": 8, "channels": channels, "attention": (True, True), "heads": heads}
+    attention = (True,) * len(channels)
+    shape = {"sample_size": 8, "channels": channels, "attention": attention, "heads": heads}
     return UNetConfig(**shape, blocks_per_level=1, context_width=width, groups=16)
 
 
