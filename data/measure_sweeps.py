@@ -38,7 +38,7 @@ STEPS, SCALES = (5, 10, 20, 50), (1, 1.5, 2, 3, 5, 7.5, 12)
 CALLS_10 = {"ddim": 10, "euler_a": 10, "heun": 5, "dpmpp_2m": 10, "unipc": 10}  # steps
 GENTLE = 3  # guidance at which ten calls are enough to compare samplers
 SPLITS = "train", "held-out"
-PROMPTS, SEEDS = 6, 4  # at most so many prompts, with so many seeds each, for the spread
+PROMPTS, SEEDS = 12, 4  # at most so many prompts, with so many seeds each, for the spread
 BASE = {"steps": 20, "guidance": 7.5, "sampler": "ddim"}
 
 
@@ -215,7 +215,8 @@ def main() -> None:
     sizes = {name: getattr(args, name) for name in ("pictures", "more", "real")}
     sd = bf.load(device=args.device)
     bench = Bench(sd, bf.load_clip().to(sd.device), load_judge().to(sd.device), **sizes)
-    networks = {"unet": fingerprint(sd.unet), "clip": fingerprint(bench.clip)}
+    parts = {"unet": sd.unet, "clip": bench.clip, "vae": sd.vae}
+    networks = {name: fingerprint(part) for name, part in parts.items()}
     settings = {**sizes, **networks, "torch": torch.__version__}
     state = begin(bench, args.output, settings)
     write(args.output, state)

@@ -72,7 +72,8 @@ def trust(
     for axes in (left, right):
         axes.title.set(fontsize=9)
     _trade(right, trade, scale)
-    right.set(ylim=(-0.03, 1.05))
+    lowest = min((low for (_, low, _), _ in trade.values()), default=0)
+    right.set(ylim=(max(-0.03, lowest - 0.05), 1.03))
     return page.figure
 
 
@@ -80,8 +81,8 @@ def _trade(axes, trade: Mapping[float, tuple[Reach, Reach]], scale: float | None
     """A path from g to g; both directions with their intervals."""
     for g, (right, variety) in trade.items():
         (y, *tall), (x, *wide) = right, variety
-        axes.plot([x, x], tall, color=GUIDANCE, lw=0.9)
-        axes.plot(wide, [y, y], color=GUIDANCE, lw=0.9)
+        axes.plot([x, x], tall, color=GUIDANCE, lw=0.9, alpha=0.35)
+        axes.plot(wide, [y, y], color=GUIDANCE, lw=0.9, alpha=0.35)
         axes.annotate(f"{g:g}", (x, y), xytext=(5, 5), textcoords="offset points", size=8)
         if g == scale:
             axes.plot([x], [y], **RING)

@@ -36,14 +36,14 @@ MOMENTS = {"interpolation": "nearest"}
 
 
 def smooth(points: Points, share: float = 0.05) -> np.ndarray:
-    """A curve [N, 2] of running means over a share of its length, at most `MOST_POINTS` of them."""
+    """A curve [N, 2] of means around each point, over a share of it; `MOST_POINTS` at most."""
     whole = np.asarray(points, dtype=float).reshape(-1, 2)
     if len(whole) > MOST_POINTS:
         whole = np.stack([part.mean(axis=0) for part in np.array_split(whole, MOST_POINTS)])
     width = max(1, round(share * len(whole)))
     sums = np.cumsum(np.vstack([np.zeros(2), whole]), axis=0)
-    end = np.arange(1, len(whole) + 1)
-    start = np.maximum(0, end - width)
+    middle = np.arange(len(whole))
+    start, end = np.maximum(0, middle - width // 2), np.minimum(len(whole), middle + width // 2 + 1)
     means = (sums[end] - sums[start]) / (end - start)[:, None]
     return np.stack([whole[:, 0], means[:, 1]], axis=1)
 
@@ -139,8 +139,11 @@ def arms(
     _draw_curves(axes, curves, {}, False, None)
     if curves:
         axes.legend(fontsize=8, handlelength=3, loc="upper right", edgecolor="none")
-    bars = chart(page, 6.2, 0.6, 2.2, 1.85, yticks=range(len(right)), xlim=(0, 1))
-    bars.set(xticks=(0, 0.5, 1), xticklabels=("0 %", "50 %", "100 %"))
+    most = 0.25 if max(wilson(*pair)[1] for pair in right.values()) < 0.25 else 1
+    bars = chart(page, 6.2, 0.6, 2.2, 1.85, yticks=range(len(right)), xlim=(0, most))
+    bars.set(
+        xticks=(0, most / 2, most), xticklabels=("0 %", f"{50 * most:g} %", f"{100 * most:g} %")
+    )
     bars.set_yticks(range(len(right)), list(right))
     bars.invert_yaxis()
     bars.set_title(measured, fontsize=9, loc="left")
