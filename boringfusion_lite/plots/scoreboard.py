@@ -91,14 +91,15 @@ def scoreboard(
         score: sorted((held[score] for held in rows.values()), key=ORDER.get(way, _near(way)))[0]
         for score, way in best.items()
     }
+    forms = dict.fromkeys(best, "{:.2f}") | (forms or {})
     for number, (name, held) in enumerate(rows.items()):
         y = 0.8 + 0.72 * number
         say(page, 1.15, y + size / 2, fill(name, 16), ha="right")
         for k, picture in enumerate(pictures[name]):
             tile(page, 1.25 + k * (size + 0.03), y, size, size, picture)
         for column, score in enumerate(best):
-            text = (forms or {}).get(score, "{:.2f}").format(held[score])
-            weight = "bold" if held[score] == winners[score] else "normal"
+            text, winner = (forms[score].format(one) for one in (held[score], winners[score]))
+            weight = "bold" if text == winner else "normal"  # what reads alike is alike
             colour = PROMPT if weight == "bold" else "black"
             x = left + wide * (column + 0.5)
             say(page, x, y + size / 2, text, family="monospace", weight=weight, color=colour)

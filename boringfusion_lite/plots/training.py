@@ -141,9 +141,8 @@ def arms(
         axes.legend(fontsize=8, handlelength=3, loc="upper right", edgecolor="none")
     most = 0.25 if max(wilson(*pair)[1] for pair in right.values()) < 0.25 else 1
     bars = chart(page, 6.2, 0.6, 2.2, 1.85, yticks=range(len(right)), xlim=(0, most))
-    bars.set(
-        xticks=(0, most / 2, most), xticklabels=("0 %", f"{50 * most:g} %", f"{100 * most:g} %")
-    )
+    marks = [0, most / 2, most]
+    bars.set(xticks=marks, xticklabels=[f"{100 * mark:g} %" for mark in marks])
     bars.set_yticks(range(len(right)), list(right))
     bars.invert_yaxis()
     bars.set_title(measured, fontsize=9, loc="left")
