@@ -24,10 +24,11 @@ STEPS = 4  # of each training in the rehearsal; the first, slower than all other
 BUNDLED_SAW = {  # samples, from the model card in data/tiny-sd
     "vae": 31_320,
     "clip": 91_648,
-    "unet": 399_008,
+    "unet": 522_816,
 }
 WHAT_TO_EXPECT = """\
-The bundled model had these minutes on two cores of an AMD EPYC; its scores stand in its README.md.
+The bundled model had about these minutes on two cores of an AMD EPYC, and 135 more for CLIP and the
+decoder alone: its README.md tells how, and its scores.
 Fewer samples make worse pictures: a quarter of the unet's brought colours, but hardly a thing.
 A slower machine wants more time: --minutes sets the sum of all three.
 """
