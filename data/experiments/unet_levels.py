@@ -1,6 +1,6 @@
 """How deep should a UNet be? One, two and three levels of one width, trained for as many steps.
 
-python data/experiments/unet_levels.py --steps 250     # three minutes on two cores
+python data/experiments/unet_levels.py --steps 250     # two minutes on two cores
 """
 
 from time import perf_counter
