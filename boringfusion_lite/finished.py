@@ -63,9 +63,10 @@ def finished_clip(args: argparse.Namespace) -> CLIP:
 
 
 def finished_denoiser(vae: VAE, args: argparse.Namespace) -> "Denoiser":
-    """UNet and CLIP; ValueError where they learned on the latents of another VAE."""
+    """UNet and CLIP, from one training; ValueError where it used the latents of another VAE."""
     if is_published("unet", args):
-        return Denoiser(load_unet(args.start_from / "unet").float(), finished_clip(args))
+        unet, clip = load_unet(args.start_from / "unet"), load_clip(args.start_from)
+        return Denoiser(unet.float(), clip.float())
     check_company(args.runs / "unet.pt", state("unet", args.runs), company(vae, args))
     return averaged("unet", Denoiser(UNet(recipes.TINY_UNET), CLIP(recipes.TINY_CLIP)), args)
 

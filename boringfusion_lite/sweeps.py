@@ -8,9 +8,11 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .features import from_bytes
 from .runtime import bundled_folder
 
 FILE = bundled_folder().parent / "sweeps.json"
@@ -53,5 +55,6 @@ def load_sweeps(file: Path = FILE) -> Sweeps:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is not there: `python data/measure_sweeps.py` writes it.")
     held, tensors = json.loads(file.read_text("utf-8")), file.with_suffix(".safetensors")
-    features = load_file(tensors) if tensors.is_file() else {}
+    kept = load_file(tensors) if tensors.is_file() else {}
+    features = {n: from_bytes(x) if x.dtype == torch.uint8 else x for n, x in kept.items()}
     return Sweeps(held["settings"], held["points"], held["facts"], features)

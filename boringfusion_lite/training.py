@@ -56,7 +56,8 @@ class Run:
     """One training run: a model, its loss, and where and how long to train.
 
     With `accumulate` each process computes its share of a batch in so many pieces, one after the
-    other, in as much less memory; what is learned stays the same.
+    other, in as much less memory (CLIP's pairs excepted, see `joint.py`); what is learned stays the
+    same.
     """
 
     name: str

@@ -563,6 +563,11 @@ def test_a_published_decoder_goes_on_alone(small_world, tmp_path, critic):
     assert not torch.equal(old.vae.state_dict()[weight], new.vae.state_dict()[weight])
     for name, kept in old.unet.state_dict().items():
         assert torch.equal(kept, new.unet.state_dict()[name])
+    train.main(["clip", *options])  # a CLIP that the published UNet has never met: not mixed in
+    train.main(["publish", *options, "--output", str(tmp_path / "third")])
+    third = bf.load(tmp_path / "third").text_encoder.state_dict()
+    for name, kept in old.text_encoder.state_dict().items():
+        assert torch.equal(kept, third[name])
 
 
 def test_a_unet_is_not_mixed_with_another_vae(small_world, tmp_path):
