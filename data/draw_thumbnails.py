@@ -1,6 +1,6 @@
 """All drawings that Tiny SD was trained on, 8 x 8 fields each: training_thumbnails.png.
 
-    python data/draw_thumbnails.py        # two minutes on two cores
+    python data/draw_thumbnails.py        # half a minute on two cores
 
 Page 12 looks there for copies. They are drawn anew from their seeds, as `train` draws them.
 """
